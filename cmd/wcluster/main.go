@@ -1,0 +1,5 @@
+package main
+
+import "github.com/wcluster/wcluster/host"
+
+func main() { host.Init() }

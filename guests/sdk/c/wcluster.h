@@ -1,0 +1,96 @@
+/* wcluster.h — the guest's side of the wcluster ABI, version 1, for C and C++.
+ *
+ * Every call that returns wcluster_errno answers 0 or a WASI errno (the __WASI_ERRNO_* numbers of
+ * <wasi/api.h>). abi/ABI.md is the reference: each call, each errno, and when it is answered.
+ *
+ * Build with --target=wasm32-wasi; a guest that uses wcluster_on_message also needs the linker flag
+ * -Wl,--export-table, because the host calls back through the function table.
+ */
+#ifndef WCLUSTER_H
+#define WCLUSTER_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef int32_t wcluster_errno;
+
+#define WCLUSTER_IMPORT(name) __attribute__((import_module("wcluster"), import_name(name)))
+
+/* Flags of wcluster_listen. */
+#define WCLUSTER_LISTEN_IPV6ONLY 0x2u /* tcp6 only: do not take IPv4 connections as well */
+
+/* Interests of wcluster_watch, and what wcluster_wait reports in ready. */
+#define WCLUSTER_READ 0x1u
+#define WCLUSTER_WRITE 0x2u
+#define WCLUSTER_HANGUP 0x4u /* reported only: the peer closed both directions */
+#define WCLUSTER_ERROR 0x8u  /* reported only: the socket is in error */
+
+/* Kinds of inbox record. */
+#define WCLUSTER_RECORD_MESSAGE 1u    /* a message from the master: len bytes */
+#define WCLUSTER_RECORD_DISCONNECT 2u /* finish what you have, then exit: len is 0 */
+
+/* One ready descriptor, as wcluster_wait stores it: 16 bytes. */
+typedef struct {
+	uint64_t token; /* what wcluster_watch was given */
+	int32_t fd;
+	uint32_t ready; /* WCLUSTER_READ | … */
+} wcluster_event;
+
+/* What wcluster_receive stores beside the body: 16 bytes. */
+typedef struct {
+	uint32_t kind; /* WCLUSTER_RECORD_… */
+	uint32_t from; /* the sender: 0 is the master */
+	uint32_t len;  /* bytes of the body */
+	int32_t fd;    /* a descriptor that came along, or -1 */
+} wcluster_record;
+
+_Static_assert(sizeof(wcluster_event) == 16, "wcluster_event is 16 bytes");
+_Static_assert(sizeof(wcluster_record) == 16, "wcluster_record is 16 bytes");
+
+typedef void (*wcluster_callback)(void *context, uint32_t from, const void *data, uint32_t len, int32_t fd);
+
+/* Who am I. */
+WCLUSTER_IMPORT("version") uint32_t wcluster_version(void);
+WCLUSTER_IMPORT("worker_id") uint32_t wcluster_worker_id(void);
+WCLUSTER_IMPORT("cpus") uint32_t wcluster_cpus(void);
+
+/* Sockets. spec is text without a terminating zero, such as "tcp://127.0.0.1:8000". */
+WCLUSTER_IMPORT("listen")
+wcluster_errno wcluster_listen(const char *spec, uint32_t len, uint32_t backlog, uint32_t flags, int32_t *fd);
+WCLUSTER_IMPORT("local_address")
+wcluster_errno wcluster_local_address(int32_t fd, char *buf, uint32_t cap, uint32_t *len);
+WCLUSTER_IMPORT("peer_address")
+wcluster_errno wcluster_peer_address(int32_t fd, char *buf, uint32_t cap, uint32_t *len);
+
+/* Readiness, with epoll's shape: O(ready). timeout is in nanoseconds, -1 waits for ever. */
+WCLUSTER_IMPORT("watch")
+wcluster_errno wcluster_watch(int32_t fd, uint32_t interest, uint64_t token);
+WCLUSTER_IMPORT("wait")
+wcluster_errno wcluster_wait(wcluster_event *events, uint32_t max, int64_t timeout, uint32_t *n);
+
+/* Messages. fd is a descriptor to pass along, or -1. */
+WCLUSTER_IMPORT("inbox")
+wcluster_errno wcluster_inbox(int32_t *fd);
+WCLUSTER_IMPORT("send")
+wcluster_errno wcluster_send(int32_t target, const void *buf, uint32_t len, int32_t fd);
+WCLUSTER_IMPORT("receive")
+wcluster_errno wcluster_receive(void *buf, uint32_t cap, wcluster_record *record);
+WCLUSTER_IMPORT("on_message")
+wcluster_errno wcluster_on_message(wcluster_callback callback, void *context, void *buf, uint32_t cap);
+WCLUSTER_IMPORT("dispatch")
+wcluster_errno wcluster_dispatch(int32_t timeout_ms);
+
+/* Leave the cluster: target 0 is this worker. */
+WCLUSTER_IMPORT("disconnect")
+wcluster_errno wcluster_disconnect(int32_t target);
+
+#undef WCLUSTER_IMPORT
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

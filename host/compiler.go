@@ -1,0 +1,74 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/wcluster/wcluster/abi"
+	"github.com/wcluster/wcluster/abi/ipc"
+	"github.com/wcluster/wcluster/wasmworker"
+)
+
+// runCompiler is the role "compile": it compiles one module into an empty directory, answers what the module is, and
+// ends. The master never parses a module itself.
+func runCompiler() int {
+	l, err := newLink(channel)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "wcluster:", err)
+		return 1
+	}
+	report, err := compileOne(l)
+	if err != nil {
+		err = l.out.Control(abi.KindFault, 0, abi.Fault{Reason: abi.FaultHost, Text: err.Error()})
+	} else {
+		err = l.out.Control(abi.KindCompiled, 0, report)
+	}
+	if err == nil {
+		err = l.drainOut(farewell)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "wcluster:", err)
+		return 1
+	}
+	return 0
+}
+
+func compileOne(l *link) (abi.Report, error) {
+	f, err := l.receive()
+	if err != nil {
+		return abi.Report{}, err
+	}
+	defer f.Close()
+	var job abi.Compile
+	if f.Kind != abi.KindCompile || len(f.FDs) != 1 {
+		return abi.Report{}, fmt.Errorf("%w: %v where compile was expected", abi.ErrFrame, f.Kind)
+	}
+	if err := ipc.Decode(f, &job); err != nil {
+		return abi.Report{}, err
+	}
+	module, err := mapModule(f.FDs[0].Int())
+	if err != nil {
+		return abi.Report{}, err
+	}
+	return wasmworker.Inspect(context.Background(), module, job.CacheDir, job.Debug)
+}
+
+// mapModule maps the module's bytes, which are a sealed memfd: nobody changes them any more. An empty file, which cannot
+// be mapped, is an empty slice.
+func mapModule(fd int) ([]byte, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, fmt.Errorf("read module: %w", os.NewSyscallError("fstat", err))
+	}
+	if st.Size == 0 {
+		return nil, nil
+	}
+	b, err := unix.Mmap(fd, 0, int(st.Size), unix.PROT_READ, unix.MAP_PRIVATE)
+	if err != nil {
+		return nil, fmt.Errorf("read module: %w", os.NewSyscallError("mmap", err))
+	}
+	return b, nil
+}

@@ -1,0 +1,202 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/wcluster/wcluster/abi"
+	"github.com/wcluster/wcluster/abi/ipc"
+	"github.com/wcluster/wcluster/wasmworker"
+	"github.com/wcluster/wcluster/wasmworker/wasip1"
+)
+
+// worker is the role "worker": one guest from its configuration to its end.
+type worker struct {
+	link    *link
+	config  abi.Config
+	board   *wasmworker.Board
+	sys     *wasip1.System
+	poller  *wasip1.Poller
+	machine *wasmworker.Machine
+
+	asked    uint32          // the seq of the last listen
+	answered *abi.ListenDone // its answer, once it came
+	socket   int             // and the socket that came with it
+
+	writing bool // the poller waits for room in the channel
+	left    bool // the guest asked to leave by itself
+}
+
+// runWorker answers the exit code of the process.
+func runWorker() int {
+	_ = unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&[]byte("wcluster\x00")[0])), 0, 0, 0) // for top(1) alone
+	l, err := newLink(channel)
+	if err != nil {
+		// The master reports the same from its side; this is for a person who started the role by hand.
+		fmt.Fprintln(os.Stderr, "wcluster:", err)
+		return 1
+	}
+	w := &worker{link: l}
+	ctx := context.Background()
+	if err := w.load(ctx); err != nil {
+		return w.fail(err)
+	}
+	if err := w.control(abi.KindOnline, nil); err != nil {
+		return 1
+	}
+	w.flush()
+	w.serve(0) // what came together with the configuration
+	result := w.machine.Run(ctx)
+	if result.Fault != nil {
+		_ = w.control(abi.KindFault, result.Fault) // if it cannot be told, the exit code still is
+	}
+	_ = l.drainOut(farewell)
+	return result.Code
+}
+
+// fail tells the master why there will be no guest.
+func (w *worker) fail(err error) int {
+	if errors.Is(err, errMasterGone) {
+		return 1
+	}
+	reason := abi.FaultStart
+	if errors.Is(err, abi.ErrFrame) {
+		reason = abi.FaultProtocol
+	}
+	_ = w.control(abi.KindFault, abi.Fault{Reason: reason, Text: err.Error()})
+	_ = w.link.drainOut(farewell)
+	return 1
+}
+
+// load receives the configuration and makes of it a machine whose guest can start.
+func (w *worker) load(ctx context.Context) error {
+	f, err := w.link.receive()
+	if err != nil {
+		return err
+	}
+	if f.Kind != abi.KindConfig {
+		f.Close()
+		return fmt.Errorf("%w: %v where config was expected", abi.ErrFrame, f.Kind)
+	}
+	if err := ipc.Decode(f, &w.config); err != nil {
+		f.Close()
+		return err
+	}
+	c := &w.config
+	if len(f.FDs) != abi.ConfigFDs+len(c.Preopens) {
+		f.Close()
+		return fmt.Errorf("%w: config with %d descriptors for %d listeners", abi.ErrFrame, len(f.FDs), len(c.Preopens))
+	}
+	w.link.in.SetMaxMessage(c.MaxMessage)
+	module, err := mapModule(f.FDs[0].Int())
+	f.FDs[0].Close()
+	if err != nil {
+		return err
+	}
+	w.board, err = mapBoard(f.FDs[1].Int())
+	f.FDs[1].Close()
+	if err != nil {
+		return err
+	}
+	if err := w.open(f.FDs[abi.ConfigFDs:]); err != nil {
+		return err
+	}
+	w.machine = wasmworker.New(wasmworker.Config{
+		ID: c.ID, Args: c.Args, Env: c.Env, CPUs: uint32(c.CPUs),
+		Module: module, CacheDir: c.CacheDir, Debug: c.Debug, Board: w.board,
+	}, w.sys, w.services())
+	if err := w.machine.Load(ctx); err != nil {
+		return err
+	}
+	// The machine has copied what it keeps, so the binary's pages need not stay in this process, nor what decoding it
+	// left in the heap.
+	_ = unix.Munmap(module)
+	if len(module) > 1<<20 {
+		debug.FreeOSMemory()
+	}
+	return nil
+}
+
+// open makes the guest's descriptors: the standard streams, then the preopened listeners from 3 on.
+func (w *worker) open(listeners []*ipc.FD) error {
+	sys, err := wasip1.New(wasip1.Config{Args: w.config.Args, Env: w.config.Env, Figures: &w.board.Figures})
+	if err != nil {
+		return err
+	}
+	w.sys, w.poller = sys, sys.Poller()
+	for n := range 3 {
+		if err := sys.OpenStdio(n); err != nil {
+			return err
+		}
+	}
+	for i, l := range listeners {
+		address := w.config.Preopens[i].Address
+		waited := func() { w.listening(abi.Listening{Address: address, Fd: -1}) }
+		if _, errno := sys.OpenListener(l.Take(), true, waited); errno != 0 {
+			return fmt.Errorf("open listener %v: %v", address, errno)
+		}
+	}
+	return w.poller.AddSource(w.link.socket, w.serve)
+}
+
+// mapBoard maps the scoreboard. Its size is sealed, so that neither side can make the other's access a SIGBUS.
+func mapBoard(fd int) (*wasmworker.Board, error) {
+	b, err := unix.Mmap(fd, 0, abi.ScoreboardSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("map scoreboard: %w", os.NewSyscallError("mmap", err))
+	}
+	return (*wasmworker.Board)(unsafe.Pointer(&b[0])), nil
+}
+
+// services is what the guest's host calls come to.
+func (w *worker) services() wasmworker.Services {
+	return wasmworker.Services{
+		Listen:   w.Listen,
+		Send:     w.Send,
+		Writable: func() bool { return w.link.out.Queued() < outboxLimit/2 },
+		Flush:    w.flush,
+		Leave:    w.Leave,
+	}
+}
+
+// control queues a control frame of ours.
+func (w *worker) control(kind abi.Kind, v any) error { return w.link.out.Control(kind, 0, v) }
+
+// flush sends what the channel takes, and has the poller wait for room if that is not all.
+func (w *worker) flush() {
+	if w.link.out.Queued() == 0 {
+		return
+	}
+	err := w.link.out.Flush(w.link.socket)
+	switch {
+	case err == nil && w.writing:
+		w.writing = false
+		err = w.poller.SetSource(w.link.socket, wasip1.ReadyRead)
+	case err == unix.EAGAIN && !w.writing:
+		w.writing = true
+		err = w.poller.SetSource(w.link.socket, wasip1.ReadyRead|wasip1.ReadyWrite)
+	}
+	if err != nil && err != unix.EAGAIN {
+		w.orphaned()
+	}
+}
+
+// orphaned ends the process when there is nobody to work for any more.
+func (w *worker) orphaned() { os.Exit(1) }
+
+// broken ends the process after the master broke the protocol, or this process could not go on.
+func (w *worker) broken(err error) {
+	os.Exit(w.fail(err))
+}
+
+// graceful is the drain's bound.
+func (w *worker) graceful() int64 {
+	return max(w.config.GracefulTimeout, int64(time.Millisecond))
+}

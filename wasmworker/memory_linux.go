@@ -1,0 +1,59 @@
+package wasmworker
+
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/tetratelabs/wazero/experimental"
+)
+
+// linearMemory reserves address space for the largest size that the module may grow to and makes as much of it usable
+// as it has asked for. Growing neither copies nor moves, and the Go heap, whose collections scale with what it holds,
+// never sees guest memory.
+type linearMemory struct {
+	all  []byte // PROT_NONE from used on
+	used uint64
+	size *uint64 // where the size is told
+}
+
+var _ experimental.LinearMemory = (*linearMemory)(nil)
+
+// reserve takes address space, which costs no memory: MAP_NORESERVE and PROT_NONE.
+func reserve(maximum uint64, size *uint64) experimental.LinearMemory {
+	if maximum == 0 {
+		return &linearMemory{size: size}
+	}
+	all, err := unix.Mmap(-1, 0, int(maximum), unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
+	if err != nil {
+		all = nil // Reallocate answers nil, and the module fails to start with that reason
+	}
+	return &linearMemory{all: all, size: size}
+}
+
+// Reallocate makes the first size bytes usable. nil: the kernel has no room; memory.grow then answers -1.
+func (m *linearMemory) Reallocate(size uint64) []byte {
+	if size > uint64(len(m.all)) {
+		return nil
+	}
+	if size > m.used {
+		if err := unix.Mprotect(m.all[m.used:pageUp(size, uint64(len(m.all)))], unix.PROT_READ|unix.PROT_WRITE); err != nil {
+			return nil
+		}
+		m.used = size
+	}
+	*m.size = size
+	return m.all[:size:size]
+}
+
+// pageUp rounds size, a multiple of 64 KiB in all but odd modules, up to a page of the kernel.
+func pageUp(size, limit uint64) uint64 {
+	page := uint64(unix.Getpagesize())
+	return min((size+page-1)/page*page, limit)
+}
+
+// Free gives everything back.
+func (m *linearMemory) Free() {
+	if m.all != nil {
+		_ = unix.Munmap(m.all)
+		m.all = nil
+	}
+}
