@@ -38,6 +38,7 @@ var rules = []rule{
 	{room: "examples/...", ours: []string{"abi", "host", "master/..."}},
 	{room: "guests/...", ours: []string{"abi", "guests/..."}},
 	{room: "bench/...", ours: []string{"abi", "host", "master/...", "bench/..."}, outside: []string{"golang.org/x/sys/unix"}},
+	{room: "internal/hosttest/minimal", ours: []string{"host"}},
 	{room: "internal/...", ours: []string{"abi", "abi/ipc", "internal/..."}, outside: []string{"golang.org/x/sys/unix"}},
 }
 

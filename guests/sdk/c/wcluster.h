@@ -80,6 +80,8 @@ WCLUSTER_IMPORT("receive")
 wcluster_errno wcluster_receive(void *buf, uint32_t cap, wcluster_record *record);
 WCLUSTER_IMPORT("on_message")
 wcluster_errno wcluster_on_message(wcluster_callback callback, void *context, void *buf, uint32_t cap);
+/* Delivers to the callback for timeout_ms, -1 for ever: 0 when the time has passed, ECANCELED when the worker is asked
+ * to finish. */
 WCLUSTER_IMPORT("dispatch")
 wcluster_errno wcluster_dispatch(int32_t timeout_ms);
 
