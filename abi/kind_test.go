@@ -33,9 +33,13 @@ func TestNamesOfWhatDoesNotExist(t *testing.T) {
 		got  interface{ String() string }
 		want string
 	}{
-		{Kind(0), "kind 0"}, {kindEnd, "kind 17"}, {Kind(255), "kind 255"},
+		{Kind(0), "kind 0"},
+		{kindEnd, "kind 17"},
+		{Kind(255), "kind 255"},
 		{phaseEnd, "no phase"},
-		{Master, "master"}, {Worker, "worker"}, {Master | Worker, "both"},
+		{Master, "master"},
+		{Worker, "worker"},
+		{Master | Worker, "both"},
 	} {
 		if tt.got.String() != tt.want {
 			t.Errorf("%q, want %q", tt.got, tt.want)

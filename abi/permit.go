@@ -1,7 +1,9 @@
 package abi
 
 // Phase is how far a worker's conversation has come, as the master sees it. Some phases begin with a frame that the
-// worker sent, the others with one that the master has queued: a worker cannot have an answer to what it was not sent.
+// worker sent, the others with one that the master has queued: a worker cannot have an answer to what it was not sent. A
+// worker that is told to disconnect while it starts is starting until its online comes, which it may have sent before it
+// heard.
 type Phase uint8
 
 const (
@@ -9,7 +11,7 @@ const (
 	PhaseGreeted                    // hello has come; the worker has not been told what to be
 	PhaseStarting                   // config has been sent: the worker loads its module
 	PhaseOnline                     // online has come: the guest runs
-	PhaseDisconnecting              // disconnect has been sent, or leaving has come: the guest finishes
+	PhaseDisconnecting              // and disconnect has been sent, or leaving has come: the guest finishes
 	PhaseCompiling                  // compile has been sent instead of config
 	phaseEnd
 )

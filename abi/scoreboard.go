@@ -15,7 +15,6 @@ package abi
 //	 56     messagesOut  messages that the guest has sent
 //	 64     memory       bytes of guest memory
 //	 72     consumed     bytes of messages (header and body) that the guest has taken from its inbox
-//	 80     waiters      listeners that the guest waits for at this moment
 //
 // The worker may be hostile: what stands here is its own word and only ever harms itself.
 const ScoreboardSize = 4096
@@ -31,7 +30,6 @@ const (
 	BoardMessagesOut = 56
 	BoardMemory      = 64
 	BoardConsumed    = 72
-	BoardWaiters     = 80
 )
 
 // State is what a worker's thread is doing.

@@ -30,11 +30,11 @@ type Conn struct {
 	fillNow func(fd uintptr)
 
 	mu     sync.Mutex // guards what follows
-	more   sync.Cond  // something was queued, or one of the three below has changed
+	more   sync.Cond  // something was queued, or closed or ending has changed
 	queued *Writer
 	closed bool  // by Close
 	ending bool  // by CloseWrite
-	broken error // why sending has failed
+	broken error // why sending has failed; EPIPE when the peer is gone
 
 	flying *Writer       // the sending goroutine's own, but for the swap, which happens under mu
 	dead   chan struct{} // closed when the sending goroutine has ended
@@ -69,39 +69,45 @@ func NewConn(fd *FD, peer abi.Side, maxMessage uint32, queue int) (*Conn, error)
 	return c, nil
 }
 
-// Message queues a message: see Writer.Message. It answers os.ErrClosed after Close and CloseWrite, EPIPE once the peer is
+// Message queues a message: see Writer.Message. It answers os.ErrClosed after Close and CloseWrite, and once the peer is
 // known to be gone.
 func (c *Conn) Message(body []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.overLocked(); err != nil {
-		return err
+	switch {
+	case c.closed, c.ending, c.goneLocked():
+		return os.ErrClosed
+	case c.broken != nil:
+		return c.broken
 	}
 	err := c.queued.Message(body)
 	c.more.Signal()
 	return err
 }
 
-// Control queues a control frame and owns fds, also on error: see Writer.Control and Message.
+// Control queues a control frame and owns fds, also on error: see Writer.Control. It answers os.ErrClosed after Close and
+// CloseWrite. For a peer that is gone it drops the frame as the socket would, which is no error: the peer may have said
+// something before it left, and who reads that on will hear of the end in its place.
 func (c *Conn) Control(kind abi.Kind, seq uint32, v any, fds ...*FD) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.overLocked(); err != nil {
+	switch {
+	case c.closed, c.ending:
 		CloseAll(fds)
-		return err
+		return os.ErrClosed
+	case c.goneLocked():
+		CloseAll(fds)
+		return nil
+	case c.broken != nil:
+		CloseAll(fds)
+		return c.broken
 	}
 	err := c.queued.Control(kind, seq, v, fds...)
 	c.more.Signal()
 	return err
 }
 
-// overLocked answers why nothing can be queued any more.
-func (c *Conn) overLocked() error {
-	if c.closed || c.ending {
-		return os.ErrClosed
-	}
-	return c.broken
-}
+func (c *Conn) goneLocked() bool { return errors.Is(c.broken, unix.EPIPE) }
 
 // Queued is how many bytes wait to be sent.
 func (c *Conn) Queued() int {
@@ -124,16 +130,24 @@ func (c *Conn) send() {
 			err = waitErr
 		}
 	}
-	c.flying.Close()
+	c.drop(err)
 	switch {
 	case err == nil:
 		_ = c.shutdown(unix.SHUT_WR) // answers an error after Close, which does as much
 	case errors.Is(err, unix.EPIPE):
-		c.fail(err) // reading finds out by itself, after what the peer sent before it left
+		// Reading finds out by itself, after what the peer sent before it left.
 	default:
-		c.fail(err)
 		_ = c.shutdown(unix.SHUT_RDWR) // so that a Receive that waits hears of it
 	}
+}
+
+// drop closes what will never be sent, because of err or because the channel is closed.
+func (c *Conn) drop(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.broken = err
+	c.flying.Close()
+	c.queued.Close()
 }
 
 // swap waits for something to send and takes all of it. It answers false when there will be nothing more.
@@ -147,8 +161,7 @@ func (c *Conn) swap() bool {
 		return false
 	}
 	c.queued, c.flying = c.flying, c.queued
-	c.flying.ahead = load{}
-	c.queued.ahead = c.flying.waiting()
+	c.queued.ahead = c.flying.waiting() // which has nothing ahead of it: that has just been sent
 	return true
 }
 
@@ -157,13 +170,6 @@ func (c *Conn) account() {
 	c.mu.Lock()
 	c.queued.ahead = c.flying.waiting()
 	c.mu.Unlock()
-}
-
-func (c *Conn) fail(err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.broken = err
-	c.queued.Close()
 }
 
 // Receive waits for the next frame. Its Body is valid until the next call; its FDs are the caller's. It answers io.EOF
@@ -212,7 +218,7 @@ func (c *Conn) why(err error) error {
 	switch {
 	case c.closed:
 		return os.ErrClosed
-	case c.broken != nil && !errors.Is(c.broken, unix.EPIPE):
+	case c.broken != nil && !c.goneLocked():
 		return c.broken
 	}
 	return err
@@ -246,7 +252,6 @@ func (c *Conn) Close() {
 	c.mu.Lock()
 	if !c.closed {
 		c.closed = true
-		c.queued.Close()
 		c.more.Signal()
 		c.mu.Unlock()
 		_ = c.file.Close() // wakes both waits; the number is released whatever close(2) says

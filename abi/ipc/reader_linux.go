@@ -41,6 +41,7 @@ type Reader struct {
 	start, end int    // buf[start:end] is read and not yet handed out
 	at         uint64 // offset of buf[start] in the stream
 	needless   int    // times in a row that makeRoom saw a buffer larger than needed
+	failed     error  // of a recvmsg that broke the protocol
 
 	groups  []group // of descriptors that no frame has claimed, oldest first
 	waiting []*FD   // what the groups hold, in their order
@@ -118,6 +119,7 @@ func (r *Reader) took(n int) error {
 	r.end += n
 	got, err := r.takeFDs()
 	if err != nil {
+		r.failed = err
 		return err
 	}
 	lost := r.msg.Flags&unix.MSG_CTRUNC != 0
@@ -126,7 +128,8 @@ func (r *Reader) took(n int) error {
 	}
 	switch {
 	case len(r.waiting) > r.maxWaiting, lost && r.maxWaiting == 0:
-		return fmt.Errorf("%w: descriptors that no frame of the %v has", abi.ErrFrame, r.peer)
+		r.failed = fmt.Errorf("%w: descriptors that no frame of the %v has", abi.ErrFrame, r.peer)
+		return r.failed
 	case lost:
 		return ErrTruncated
 	case n == 0:
@@ -185,6 +188,9 @@ func (r *Reader) Next() (f Frame, ok bool, err error) {
 // front judges what the buffer begins with, and decodes its header to h. size is that of the frame, header included, or 0
 // while the header is not all there.
 func (r *Reader) front(h *abi.Header) (size int, err error) {
+	if r.failed != nil {
+		return 0, r.failed
+	}
 	if len(r.groups) > 0 && r.groups[0].until <= r.at {
 		return 0, fmt.Errorf("%w: %d descriptors that belong to no frame", abi.ErrFrame, r.groups[0].n)
 	}

@@ -1,0 +1,9 @@
+package ipc_test
+
+import (
+	"testing"
+
+	"github.com/wcluster/wcluster/internal/leaktest"
+)
+
+func TestMain(m *testing.M) { leaktest.Main(m, "ipc.(*Conn).send") }
