@@ -67,9 +67,13 @@ func classify(b []byte) (abi.Reason, string) {
 	}
 }
 
-var errCutOff = errors.New("the module is cut off")
+var (
+	errCutOff  = errors.New("the module is cut off")
+	errUnknown = errors.New("the module holds what is not known here") // or is damaged
+)
 
-// sections reads the import and export sections of a module whose preamble classify has passed.
+// sections reads the import and export sections of a module whose preamble classify has passed. errCutOff: a section goes
+// on after the module's end; errUnknown: a section that is there does not read as expected.
 func sections(b []byte) (outline, error) {
 	var o outline
 	r := reader{b: b[8:]}
@@ -88,7 +92,7 @@ func sections(b []byte) (outline, error) {
 			o.tags = true
 		}
 		if body.failed {
-			return o, errCutOff
+			return o, errUnknown
 		}
 	}
 	return o, nil

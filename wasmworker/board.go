@@ -12,5 +12,4 @@ type Board struct {
 	MessagesOut uint64
 	Memory      uint64
 	Consumed    uint64
-	Waiters     uint64
 }

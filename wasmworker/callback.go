@@ -60,7 +60,7 @@ func lookup(mod api.Module, index uint32) (f api.Function, errno wasip1.Errno) {
 }
 
 // dispatch is (timeout_ms): it delivers messages to the callback until the timeout has passed, -1 for never, or until
-// the worker is told to disconnect.
+// the worker is told to disconnect. With 0 it delivers what is there.
 func dispatch(m *Machine, mem wasip1.Memory, p []uint64) uint64 {
 	timeout := int64(int32(u32(p[0])))
 	switch {
@@ -83,8 +83,11 @@ func dispatch(m *Machine, mem wasip1.Memory, p []uint64) uint64 {
 			if e, bad := fail(m.deliver(mem, from, body)); bad {
 				return e
 			}
+			if deadline > 0 && m.poller.Now() >= deadline {
+				return 0
+			}
 		}
-		if deadline == 0 || deadline != wasip1.Forever && m.poller.Now() >= deadline {
+		if deadline == 0 || deadline > 0 && m.poller.Now() >= deadline {
 			return 0
 		}
 		m.poller.WaitOnce(deadline)

@@ -73,6 +73,9 @@ func listen(m *Machine, mem wasip1.Memory, p []uint64) uint64 {
 	if err != nil {
 		return answer(abi.EINVAL)
 	}
+	if e, bad := fail(m.sys.Room()); bad {
+		return e // before the master opens what could not be handed out
+	}
 	backlog := int(min(u32(p[2]), 1<<16-1)) // the kernel clamps it again, to net.core.somaxconn
 	fd, opened, errno := m.services.Listen(addr, backlog, u32(p[3]))
 	if e, bad := fail(errno); bad {
@@ -163,14 +166,28 @@ func inbox(m *Machine, mem wasip1.Memory, p []uint64) uint64 {
 	if e, bad := fail(mem.Writable(u32(p[0]), 4)); bad {
 		return e
 	}
-	if m.inboxFD < 0 || !m.sys.IsVirtual(uint32(m.inboxFD), m.Inbox) {
-		fd, errno := m.sys.OpenVirtual(m.Inbox)
+	fd, open := m.inboxOpen()
+	if !open {
+		var errno wasip1.Errno
+		fd, errno = m.sys.OpenVirtual(m.Inbox)
 		if e, bad := fail(errno); bad {
 			return e
 		}
-		m.inboxFD = int32(fd)
+		m.inboxFD = fd
 	}
-	return answer(mem.PutU32(u32(p[0]), uint32(m.inboxFD)))
+	return answer(mem.PutU32(u32(p[0]), fd))
+}
+
+// inboxOpen finds the guest's descriptor for the inbox, where it was or where the guest has put it.
+func (m *Machine) inboxOpen() (fd uint32, open bool) {
+	if !m.sys.IsVirtual(m.inboxFD, m.Inbox) {
+		fd, open := m.sys.FindVirtual(m.Inbox)
+		if !open {
+			return 0, false
+		}
+		m.inboxFD = fd
+	}
+	return m.inboxFD, true
 }
 
 // send is (target, buf, len, fd).

@@ -47,7 +47,8 @@ func (b *Inbox) Put(kind, from uint32, body []byte) bool {
 	if len(b.buf)-b.head+inboxHead+len(body) > maxInbox {
 		return false
 	}
-	if b.head > 0 && len(b.buf)+inboxHead+len(body) > cap(b.buf) {
+	// Records move to the front only when that frees half of the buffer: each is moved once, not for every new one.
+	if b.head > len(b.buf)/2 && len(b.buf)+inboxHead+len(body) > cap(b.buf) {
 		b.buf = b.buf[:copy(b.buf, b.buf[b.head:])]
 		b.head = 0
 	}

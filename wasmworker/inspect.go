@@ -2,6 +2,7 @@ package wasmworker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -25,11 +26,11 @@ func Inspect(ctx context.Context, module []byte, cacheDir string, debug bool) (a
 		return report, nil
 	}
 	lines, outlineErr := sections(module)
-	rt, err := engine(ctx, cacheDir, debug)
+	rt, close, err := engine(ctx, cacheDir, debug)
 	if err != nil {
 		return report, err
 	}
-	defer rt.Close(ctx)
+	defer close()
 	code, err := compile(ctx, rt, module)
 	if err != nil {
 		report.Reason, report.Error = explain(err, lines, outlineErr)
@@ -44,8 +45,8 @@ func Inspect(ctx context.Context, module []byte, cacheDir string, debug bool) (a
 func explain(err error, lines outline, outlineErr error) (abi.Reason, string) {
 	text := strings.ReplaceAll(err.Error(), "\n", "; ")
 	switch {
-	case outlineErr != nil:
-		return abi.ReasonInvalid, "the module is cut off or damaged (" + text + "); build or copy it again"
+	case errors.Is(outlineErr, errCutOff):
+		return abi.ReasonInvalid, "the module is cut off (" + text + "); build or copy it again"
 	case lines.tags, strings.Contains(text, "exception"), strings.Contains(text, "section ID 13"):
 		return abi.ReasonFeature, "the module uses Wasm exceptions, which are not supported; build it without (-fno-exceptions, or -fno-wasm-exceptions)"
 	case strings.Contains(text, "disabled"), strings.Contains(text, "invalid instruction"), strings.Contains(text, "not supported"):
@@ -114,9 +115,25 @@ func judge(report *abi.Report, code wazero.CompiledModule) {
 		report.Reason, report.Error = abi.ReasonImport, missing(report, Provided())
 	case report.Kind != abi.KindCommand:
 		report.Reason, report.Error = abi.ReasonNoEntry, "the module has no _start function, so there is nothing to run; build a program (a command), not a library"
-	case len(report.Imports) > 0 && len(code.ExportedMemories()) == 0:
-		report.Reason, report.Error = abi.ReasonNoEntry, "the module does not export its memory, which host calls need; export it as \"memory\""
+	default:
+		if why := cannotRun(code); why != "" {
+			report.Reason, report.Error = abi.ReasonNoEntry, why
+		}
 	}
+}
+
+// cannotRun says why a module cannot be run although it is valid and finds its imports, or "". Host calls rely on it:
+// without a memory, wazero gives them one that panics.
+func cannotRun(code wazero.CompiledModule) string {
+	if len(code.ImportedFunctions()) > 0 && len(code.ExportedMemories()) == 0 {
+		return "the module does not export its memory, which host calls need; export it as \"memory\""
+	}
+	for _, name := range entries {
+		if f, ok := code.ExportedFunctions()[name]; ok && len(f.ParamTypes())+len(f.ResultTypes()) > 0 {
+			return fmt.Sprintf("the module's %s is a %s, and it must be a func(); build a program for wasip1", name, signature(f))
+		}
+	}
+	return ""
 }
 
 // missing is the line about imports that are not provided.

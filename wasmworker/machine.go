@@ -56,11 +56,12 @@ type Machine struct {
 	poller   *wasip1.Poller
 	board    *Board
 
-	rt   wazero.Runtime
-	code wazero.CompiledModule
+	rt    wazero.Runtime
+	close func()
+	code  wazero.CompiledModule
 
-	inboxFD int32 // the guest's descriptor for the inbox, or -1
-	unsent  int64 // when the oldest unsent message was queued, in nanoseconds; 0: none is
+	inboxFD uint32 // where the guest's descriptor for the inbox was last
+	unsent  int64  // when the oldest unsent message was queued, in nanoseconds; 0: none is
 	events  [abi.MaxWait]wasip1.WaitEvent
 	callback
 	told bool // the guest has been told to disconnect and has taken the record
@@ -68,7 +69,7 @@ type Machine struct {
 
 // New makes a machine around sys, which has the standard streams and the preopened listeners.
 func New(c Config, sys *wasip1.System, services Services) *Machine {
-	m := &Machine{config: c, services: services, sys: sys, poller: sys.Poller(), board: c.Board, inboxFD: -1}
+	m := &Machine{config: c, services: services, sys: sys, poller: sys.Poller(), board: c.Board}
 	m.Inbox = &Inbox{board: c.Board, writable: services.Writable}
 	m.poller.BeforeWait = m.beforeWait
 	m.poller.AfterWait = func() { m.board.State = uint64(abi.StateGuest) }
@@ -89,11 +90,11 @@ func (m *Machine) flush() {
 
 // Load compiles the module, or finds it in the cache, and gives it what it imports. Nothing of the guest runs yet.
 func (m *Machine) Load(ctx context.Context) error {
-	rt, err := engine(ctx, m.config.CacheDir, m.config.Debug)
+	rt, close, err := engine(ctx, m.config.CacheDir, m.config.Debug)
 	if err != nil {
 		return err
 	}
-	m.rt = rt
+	m.rt, m.close = rt, close
 	for _, host := range m.hostModules() {
 		b := rt.NewHostModuleBuilder(host.name)
 		for _, f := range host.functions {
@@ -108,7 +109,17 @@ func (m *Machine) Load(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("load module: %w", err)
 	}
+	if why := cannotRun(m.code); why != "" {
+		return fmt.Errorf("load module: %s", why)
+	}
 	return nil
+}
+
+// Close gives back the guest's memory and code. A worker process never needs it.
+func (m *Machine) Close() {
+	if m.close != nil {
+		m.close()
+	}
 }
 
 // hostModule is a module that guests import from.
@@ -136,19 +147,20 @@ func (m *Machine) counted(call api.GoModuleFunc) api.GoModuleFunc {
 	}
 }
 
+// entries are the functions that a guest is run by, in order.
+var entries = []string{"_initialize", "_start"}
+
 // Run starts the guest and answers how it ended. A module without _start is a reactor that nothing calls: it is
 // initialized, and has ended.
 func (m *Machine) Run(ctx context.Context) Result {
 	m.board.State = uint64(abi.StateGuest)
 	ctx = withMemory(ctx, &m.board.Memory)
-	// No start functions: wazero would hide their exit code 0 and its text would carry its own prefix. No name: the
-	// module's own, in its name section, could collide with one of ours.
-	mod, err := m.rt.InstantiateModule(ctx, m.code, wazero.NewModuleConfig().WithStartFunctions().WithName(""))
+	mod, err := m.instantiate(ctx)
 	if err != nil {
 		return m.ended(err, abi.FaultStart)
 	}
 	m.callback.module = mod
-	for _, name := range []string{"_initialize", "_start"} {
+	for _, name := range entries {
 		if f := mod.ExportedFunction(name); f != nil {
 			if _, err := f.Call(ctx); err != nil {
 				return m.ended(err, abi.FaultTrap)
@@ -156,6 +168,19 @@ func (m *Machine) Run(ctx context.Context) Result {
 		}
 	}
 	return Result{}
+}
+
+// instantiate makes the guest's memory and runs the module's own start function. wazero panics when there is no room for
+// the memory.
+func (m *Machine) instantiate(ctx context.Context) (mod api.Module, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("make the guest's memory: %v", r)
+		}
+	}()
+	// No start functions: wazero would hide their exit code 0 and its text would carry its own prefix. No name: the
+	// module's own, in its name section, could collide with one of ours.
+	return m.rt.InstantiateModule(ctx, m.code, wazero.NewModuleConfig().WithStartFunctions().WithName(""))
 }
 
 // ended is resultOf, but a fault inside a callback is told as it was there and not as the host call it ran in.
@@ -172,5 +197,6 @@ func (m *Machine) Told() bool { return m.told }
 
 // Aware says whether the guest reads its inbox, by descriptor or by callback, and so hears that it is to disconnect.
 func (m *Machine) Aware() bool {
-	return m.callback.function != nil || m.inboxFD >= 0 && m.sys.IsVirtual(uint32(m.inboxFD), m.Inbox)
+	_, open := m.inboxOpen()
+	return open || m.callback.function != nil
 }

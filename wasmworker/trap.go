@@ -3,6 +3,7 @@ package wasmworker
 import (
 	"errors"
 	"strings"
+	"unicode"
 
 	"github.com/tetratelabs/wazero/sys"
 
@@ -36,7 +37,7 @@ func resultOf(err error, reason abi.FaultReason) Result {
 	text = strings.TrimSuffix(text, " (recovered by wazero)")
 	return Result{Code: 1, Fault: &abi.Fault{
 		Reason: reason,
-		Text:   clip(strings.ReplaceAll(text, "\n", "; ")),
+		Text:   clip(plain(strings.ReplaceAll(text, "\n", "; "))),
 		Stack:  clip(tidyStack(stack)),
 	}}
 }
@@ -45,9 +46,20 @@ func resultOf(err error, reason abi.FaultReason) Result {
 func tidyStack(stack string) string {
 	lines := strings.Split(strings.TrimRight(stack, "\n"), "\n")
 	for i, l := range lines {
-		lines[i] = strings.TrimPrefix(strings.TrimPrefix(l, "\t"), ".")
+		lines[i] = plain(strings.TrimPrefix(strings.TrimPrefix(l, "\t"), "."))
 	}
 	return strings.Join(lines, "\n")
+}
+
+// plain replaces control characters, which a guest could play with on a terminal: it chooses the names of its functions
+// and the message of its abort.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\t' {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
 }
 
 // clip bounds a text that the guest may have made long.

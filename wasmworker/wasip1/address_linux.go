@@ -46,7 +46,8 @@ func appendAddress(b []byte, sa *unix.RawSockaddrAny, size uint32) []byte {
 	case unix.AF_UNIX:
 		path := (*unix.RawSockaddrUnix)(unsafe.Pointer(sa)).Path
 		b = append(b, "unix://"...)
-		for i, c := range path[:max(int(size)-2, 0)] {
+		// A path of 108 bytes has no room for its zero, and the size counts it all the same (unix(7), BUGS).
+		for i, c := range path[:min(max(int(size)-2, 0), len(path))] {
 			switch {
 			case c != 0:
 				b = append(b, byte(c))

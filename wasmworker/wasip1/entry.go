@@ -28,7 +28,7 @@ type Virtual interface {
 	Ready() uint32
 }
 
-// Entry is one open descriptor of the guest. Entries are pooled: gen tells a reused one from its predecessor.
+// Entry is one open descriptor of the guest. Closed entries are pooled and used again.
 type Entry struct {
 	kind    Kind
 	fd      int    // -1 for a virtual one
@@ -41,21 +41,22 @@ type Entry struct {
 	inheriting uint64
 	seekable   bool
 	preopened  bool // was there when the guest started
+	neverClose bool // a standard stream of the process: the guest loses it, the process keeps it
+	patient    bool // the kernel knows no RWF_NOWAIT for it
 
-	poll  pollState
-	acc   acceptState
-	drain drainState
+	places [rosters]int32 // on each roster, from 1; 0: not on it
+	poll   pollState
+	acc    acceptState
+	drain  drainState
 }
 
 // acceptState is what a listener keeps beside its descriptor.
 type acceptState struct {
-	auto    bool   // becomes NONBLOCK when the guest first asks fd_fdstat_get about it or subscribes to it
-	took    bool   // has accepted since the last wait: a second accept in one turn is left to the siblings
-	since   int    // accepts since the listener was last added to epoll
-	waited  func() // called when the guest first waits for a connection, then nil
-	closed  bool   // takes no more connections: the process drains
-	muted   bool   // accept has failed for want of descriptors or memory: not ready before resumes
-	resumes int64  // in nanoseconds of Poller.Now
+	auto   bool   // becomes NONBLOCK when the guest first asks fd_fdstat_get about it, subscribes to it or watches it
+	took   bool   // has accepted since the last wait: a second accept in one turn is left to the siblings
+	since  int    // accepts since the listener was last added to epoll
+	waited func() // called when the guest first waits for a connection, then nil
+	closed bool   // takes no more connections: the process drains
 }
 
 // Kind is what stands behind the descriptor.
@@ -64,19 +65,26 @@ func (e *Entry) Kind() Kind { return e.kind }
 // FD lends the Linux descriptor for one call; it must not outlive the entry.
 func (e *Entry) FD() int { return e.fd }
 
-// constant says that readiness is known without epoll.
+// constant says that epoll does not know e.
 func (e *Entry) constant() bool { return e.kind == KindFile || e.kind == KindVirtual }
 
-// constantReady is the readiness of a constant entry.
-func (e *Entry) constantReady() uint32 {
-	if e.kind == KindVirtual {
+// known is the readiness that needs no epoll: all of a constant entry's, and that a connection has an end to be read.
+func (e *Entry) known() uint32 {
+	switch {
+	case e.kind == KindVirtual:
 		return e.virtual.Ready()
+	case e.kind == KindFile:
+		return ReadyRead | ReadyWrite
+	case e.drain.shutRead:
+		return ReadyRead
 	}
-	return ReadyRead | ReadyWrite
+	return 0
 }
 
 // silent says that e must not be reported ready for now, whatever the kernel says.
-func (e *Entry) silent() bool { return e.acc.closed || e.acc.muted }
+func (e *Entry) silent() bool {
+	return e.acc.closed || e.places[onMuted] != 0 || e.drain.ending()
+}
 
 func (e *Entry) nonblocking() bool { return e.flags&fdflagNonblock != 0 }
 func (e *Entry) socket() bool      { return e.kind == KindListener || e.kind == KindStream }

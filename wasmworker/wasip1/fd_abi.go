@@ -1,5 +1,7 @@
 package wasip1
 
+import "encoding/binary"
+
 // Decoding and encoding for fd_*. What a call stores is checked to be writable before the call does anything that
 // cannot be undone.
 
@@ -22,7 +24,7 @@ func fdFdstatGet(s *System, m Memory, p []uint64) Errno {
 }
 
 func fdFdstatSetFlags(s *System, _ Memory, p []uint64) Errno {
-	return s.FdFdstatSetFlags(u32(p[0]), uint16(u32(p[1])))
+	return s.FdFdstatSetFlags(u32(p[0]), u16(p[1]))
 }
 
 func fdFdstatSetRights(s *System, _ Memory, p []uint64) Errno {
@@ -60,11 +62,14 @@ func fdPrestatGet(s *System, m Memory, p []uint64) Errno {
 	if errno != 0 {
 		return errno
 	}
-	if errno := m.Writable(u32(p[1]), prestatSize); errno != 0 {
+	b, errno := m.Bytes(u32(p[1]), prestatSize)
+	if errno != 0 {
 		return errno
 	}
-	m.WriteUint32Le(u32(p[1]), uint32(tag))
-	return m.PutU32(u32(p[1])+4, nameLen)
+	clear(b)
+	b[0] = tag
+	binary.LittleEndian.PutUint32(b[4:], nameLen)
+	return 0
 }
 
 func fdPrestatDirName(s *System, m Memory, p []uint64) Errno {
@@ -138,7 +143,7 @@ func fdSeek(s *System, m Memory, p []uint64) Errno {
 	if errno := m.Writable(u32(p[3]), 8); errno != 0 {
 		return errno
 	}
-	pos, errno := s.FdSeek(u32(p[0]), int64(p[1]), uint8(min(u32(p[2]), 255)))
+	pos, errno := s.FdSeek(u32(p[0]), int64(p[1]), u8(p[2]))
 	if errno != 0 {
 		return errno
 	}

@@ -9,14 +9,17 @@ import (
 	"github.com/wcluster/wcluster/abi"
 )
 
-// maxIovecs is how many vectors one call takes: IOV_MAX of Linux. A guest that passes more gets a short read or write,
-// which it must expect anyway.
-const maxIovecs = 1024
+// maxIovecs is how many vectors one call takes: IOV_MAX of Linux. maxTransfer is how many bytes: MAX_RW_COUNT of Linux.
+// A guest that passes more gets a short read or write, which it must expect anyway.
+const (
+	maxIovecs   = 1024
+	maxTransfer = 1<<31 - 4096
+)
 
 // Vectors are slices of guest memory, as readv(2) and writev(2) take them. They are valid during one call.
 type Vectors []unix.Iovec
 
-// total is how many bytes they hold. At most maxIovecs times 4 GiB: it cannot overflow.
+// total is how many bytes they hold, at most maxTransfer.
 func (v Vectors) total() uint64 {
 	var n uint64
 	for i := range v {
@@ -77,26 +80,54 @@ func (s *System) FdWrite(fd uint32, v Vectors) (uint32, Errno) {
 
 func (s *System) readFile(e *Entry, v Vectors) (uint32, Errno) {
 	for {
-		n, errno := s.fileCall(unix.SYS_READV, e.fd, v)
-		if errno != abi.EAGAIN || e.nonblocking() {
+		n, errno := s.fileCall(unix.SYS_PREADV2, e, ReadyRead, v)
+		if errno != abi.EAGAIN || e.nonblocking() || e.kind == KindFile {
 			return n, errno
 		}
-		if errno := s.poller.waitFor(e, ReadyRead, Forever); errno != 0 {
+		if errno := s.poller.waitFor(e, ReadyRead); errno != 0 {
 			return 0, errno
 		}
 	}
 }
 
 func (s *System) writeFile(e *Entry, v Vectors) (uint32, Errno) {
-	return s.writeAll(e, v, func(v Vectors) (uint32, Errno) { return s.fileCall(unix.SYS_WRITEV, e.fd, v) })
+	return s.writeAll(e, v, func(v Vectors) (uint32, Errno) { return s.fileCall(unix.SYS_PWRITEV2, e, ReadyWrite, v) })
 }
 
-// fileCall does readv or writev on a file or pipe. Syscall, since the kernel may make the thread wait for a disk.
-func (s *System) fileCall(nr uintptr, fd int, v Vectors) (uint32, Errno) {
+// Flags of preadv2(2) and pwritev2(2).
+const (
+	rwfNowait = 0x8
+	rwfAppend = 0x10
+)
+
+// fileCall does preadv2 or pwritev2 on a file or pipe, where it stands. A pipe never makes the thread wait, whatever its
+// O_NONBLOCK says, which belongs to others as well: EAGAIN. Where the kernel cannot do that, as for a terminal, the
+// thread waits only if epoll was wrong.
+func (s *System) fileCall(nr uintptr, e *Entry, bits uint32, v Vectors) (uint32, Errno) {
+	flags := uintptr(0)
+	switch {
+	case e.kind == KindFile && bits == ReadyWrite && e.flags&fdflagAppend != 0:
+		flags = rwfAppend
+	case e.kind == KindPipe && !e.patient:
+		flags = rwfNowait
+	case e.kind == KindPipe && !s.poller.readyNow(e, bits):
+		return 0, abi.EAGAIN
+	}
+	n, errno := s.fileCallOnce(nr, e.fd, v, ^uintptr(0), flags)
+	if errno == abi.ENOTSUP && flags == rwfNowait {
+		e.patient = true
+		return s.fileCall(nr, e, bits, v)
+	}
+	return n, errno
+}
+
+// fileCallOnce is preadv2 or pwritev2. Syscall, since the kernel may make the thread wait for a disk. The offset's low
+// half goes into the fourth argument, and all of it fits there on a 64-bit kernel; -1 is where the file stands.
+func (s *System) fileCallOnce(nr uintptr, fd int, v Vectors, offset, flags uintptr) (uint32, Errno) {
 	s.poller.BeforeFile()
 	defer s.poller.AfterFile()
 	for {
-		n, _, e := syscall.Syscall(nr, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(v))), uintptr(len(v)))
+		n, _, e := syscall.Syscall6(nr, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(v))), uintptr(len(v)), offset, 0, flags)
 		if e == 0 {
 			return uint32(n), 0
 		}
@@ -122,26 +153,27 @@ func (s *System) writeAll(e *Entry, v Vectors, put func(Vectors) (uint32, Errno)
 			}
 			continue
 		}
-		switch {
-		case errno != abi.EAGAIN && done > 0:
-			return done, 0
-		case errno != abi.EAGAIN || e.nonblocking():
-			return 0, errno
+		if errno == abi.EAGAIN && !e.nonblocking() && e.kind != KindFile {
+			errno = s.poller.waitFor(e, ReadyWrite)
 		}
-		if errno := s.poller.waitFor(e, ReadyWrite, Forever); errno != 0 {
-			return done, errno
+		switch {
+		case errno == 0:
+		case done > 0:
+			return done, 0
+		default:
+			return 0, errno
 		}
 	}
 }
 
 // FdPread reads at an offset. ESPIPE: fd is a stream.
 func (s *System) FdPread(fd uint32, v Vectors, offset uint64) (uint32, Errno) {
-	return s.positioned(unix.SYS_PREADV, fd, rightFdRead|rightFdSeek, v, offset)
+	return s.positioned(unix.SYS_PREADV2, fd, rightFdRead|rightFdSeek, v, offset)
 }
 
 // FdPwrite writes at an offset. ESPIPE: fd is a stream.
 func (s *System) FdPwrite(fd uint32, v Vectors, offset uint64) (uint32, Errno) {
-	return s.positioned(unix.SYS_PWRITEV, fd, rightFdWrite|rightFdSeek, v, offset)
+	return s.positioned(unix.SYS_PWRITEV2, fd, rightFdWrite|rightFdSeek, v, offset)
 }
 
 func (s *System) positioned(nr uintptr, fd uint32, rights uint64, v Vectors, offset uint64) (uint32, Errno) {
@@ -152,18 +184,7 @@ func (s *System) positioned(nr uintptr, fd uint32, rights uint64, v Vectors, off
 	case offset > 1<<63-1:
 		return 0, abi.EINVAL
 	}
-	s.poller.BeforeFile()
-	defer s.poller.AfterFile()
-	for {
-		// The offset's low half goes into the fourth argument, and all of it fits there on a 64-bit kernel.
-		n, _, e := syscall.Syscall6(nr, uintptr(e.fd), uintptr(unsafe.Pointer(unsafe.SliceData(v))), uintptr(len(v)), uintptr(offset), 0, 0)
-		if e == 0 {
-			return uint32(n), 0
-		}
-		if e != unix.EINTR {
-			return 0, fromLinux(e)
-		}
-	}
+	return s.fileCallOnce(nr, e.fd, v, uintptr(offset), 0)
 }
 
 // seekable finds fd for a call that needs a position. ESPIPE comes before the rights, as a stream never has them.

@@ -155,6 +155,14 @@ type Subscription struct {
 	Timeout  uint64
 	Flags    uint16
 	Fd       uint32 // tags fd_read, fd_write
+
+	due   int64 // of a clock, on the poller's
+	errno Errno // why a clock cannot be waited for
+}
+
+// wall says that the subscription is for a time of day.
+func (sub *Subscription) wall() bool {
+	return sub.Clock == clockRealtime && sub.Flags&subclockAbsolute != 0
 }
 
 func (sub *Subscription) decode(b []byte) {

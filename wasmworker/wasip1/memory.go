@@ -55,13 +55,14 @@ func (m Memory) PutU64(ptr uint32, v uint64) Errno {
 }
 
 // vectors turns the guest's array of n iovecs at ptr into the kernel's, which point straight into guest memory. They
-// may overlap and be empty. Beyond maxIovecs they are left out: a short read or write.
+// may overlap and be empty. Beyond maxIovecs and maxTransfer they are left out: a short read or write.
 func (s *System) vectors(m Memory, ptr, n uint32) (Vectors, Errno) {
 	raw, errno := m.Records(ptr, n, iovecSize)
 	if errno != 0 {
 		return nil, errno
 	}
 	v := s.iovs[:min(n, maxIovecs)]
+	left := maxTransfer
 	for i := range v {
 		rec := raw[i*iovecSize:]
 		b, errno := m.Bytes(binary.LittleEndian.Uint32(rec), binary.LittleEndian.Uint32(rec[4:]))
@@ -69,7 +70,8 @@ func (s *System) vectors(m Memory, ptr, n uint32) (Vectors, Errno) {
 			return nil, errno
 		}
 		v[i].Base = unsafe.SliceData(b)
-		v[i].SetLen(len(b))
+		v[i].SetLen(min(len(b), left))
+		left -= min(len(b), left)
 	}
 	return v, 0
 }

@@ -110,3 +110,8 @@ func procExit(_ context.Context, _ api.Module, stack []uint64) {
 
 // u32 is an i32 parameter: its upper half is garbage.
 func u32(p uint64) uint32 { return api.DecodeU32(p) }
+
+// u16 and u8 are an i32 parameter that stands for a smaller number. What is too large becomes the largest, which no flag
+// word or enumeration of preview 1 knows: EINVAL.
+func u16(p uint64) uint16 { return uint16(min(u32(p), 1<<16-1)) }
+func u8(p uint64) uint8   { return uint8(min(u32(p), 1<<8-1)) }

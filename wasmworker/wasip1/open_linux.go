@@ -9,15 +9,17 @@ import (
 	"github.com/wcluster/wcluster/abi"
 )
 
-// OpenStdio makes Linux descriptor n, which the System does not close before the process ends, descriptor n of the
-// guest: 0, 1 and 2, in order, before anything else is opened.
+// OpenStdio makes Linux descriptor n, which the System never closes, descriptor n of the guest: 0, 1 and 2, in order,
+// before anything else is opened.
 func (s *System) OpenStdio(n int) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(n, &st); err != nil {
 		return fmt.Errorf("open descriptor %d: %w", n, os.NewSyscallError("fstat", err))
 	}
 	e := s.entry()
-	e.fd = n
+	// When the guest closes its number, ours stays: else a later accept would be given 1 or 2, and what the Go runtime
+	// writes when it panics would go to a client.
+	e.fd, e.neverClose = n, true
 	e.filetype, e.kind = filetypeOf(st.Mode)
 	e.seekable = e.kind == KindFile
 	e.rights = rightFdFdstatSetFlags | rightFdFilestatGet | rightPollFdReadwrite | rightFdSync | rightFdDatasync
@@ -58,13 +60,18 @@ func filetypeOf(mode uint32) (filetype uint8, kind Kind) {
 }
 
 // OpenListener gives the guest a listening stream socket, whose descriptor fd the System owns from here on, also on
-// error. The open file description must be non-blocking. waited is called once, when the guest first waits for a
-// connection; nil: never. A preopened listener was there when the guest started, and is blocking until the guest shows
-// that it can wait (see fd_fdstat_get); any other is non-blocking from the start.
+// error. waited is called once, when the guest first waits for a connection; nil: never. A preopened listener was there
+// when the guest started, and is blocking until the guest shows that it can wait (see fd_fdstat_get); any other is
+// non-blocking from the start. EMFILE: the table is full; EINVAL: the open file description is blocking, so that an
+// accept for which another process was faster would stop this one.
 func (s *System) OpenListener(fd int, preopened bool, waited func()) (uint32, Errno) {
-	if !s.table.room() {
+	errno := s.Room()
+	if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); errno == 0 && (err != nil || flags&unix.O_NONBLOCK == 0) {
+		errno = abi.EINVAL
+	}
+	if errno != 0 {
 		unix.Close(fd)
-		return 0, abi.EMFILE
+		return 0, errno
 	}
 	e := s.entry()
 	e.kind, e.fd, e.filetype, e.preopened = KindListener, fd, filetypeSocketStream, preopened
@@ -81,8 +88,8 @@ func (s *System) OpenListener(fd int, preopened bool, waited func()) (uint32, Er
 
 // OpenVirtual gives the guest a descriptor that v stands behind. EMFILE: the table is full.
 func (s *System) OpenVirtual(v Virtual) (uint32, Errno) {
-	if !s.table.room() {
-		return 0, abi.EMFILE
+	if errno := s.Room(); errno != 0 {
+		return 0, errno
 	}
 	e := s.entry()
 	e.kind, e.fd, e.virtual, e.filetype = KindVirtual, -1, v, filetypeUnknown
@@ -91,8 +98,18 @@ func (s *System) OpenVirtual(v Virtual) (uint32, Errno) {
 	return s.table.add(e), 0
 }
 
-// IsVirtual says whether fd is still the descriptor that v stands behind.
+// IsVirtual says whether fd is a descriptor that v stands behind.
 func (s *System) IsVirtual(fd uint32, v Virtual) bool {
 	e, errno := s.table.get(fd)
 	return errno == 0 && e.kind == KindVirtual && e.virtual == v
+}
+
+// FindVirtual answers the number of a descriptor that v stands behind: the guest may have renumbered it.
+func (s *System) FindVirtual(v Virtual) (fd uint32, found bool) {
+	for n := range s.table.entries {
+		if s.IsVirtual(uint32(n), v) {
+			return uint32(n), true
+		}
+	}
+	return 0, false
 }

@@ -2,12 +2,16 @@ package wasip1
 
 import (
 	"math"
+	"time"
 
 	"github.com/wcluster/wcluster/abi"
 )
 
 // maxSubscriptions bounds one poll_oneoff: each descriptor for reading and for writing, and some clocks.
 const maxSubscriptions = 2*MaxFDs + 64
+
+// wallCheck is how often a wait for a time of day looks at the clock: one that is set wakes nobody.
+const wallCheck = int64(time.Second)
 
 // Poll waits until at least one of s.subs, which the ABI layer has filled, has come, and then calls emit for each that
 // has, in order. A subscription that cannot be waited for has come at once, with its errno in the event. The events
@@ -17,52 +21,61 @@ func (s *System) Poll(emit func(ev Event)) Errno {
 		return abi.EINVAL
 	}
 	p := s.poller
-	p.seq++
-	deadline, ready := s.subscribe()
+	p.begin(false)
+	ready := s.subscribe()
 	for {
+		deadline := s.nextDue()
 		if ready {
-			p.turn(0, len(p.events))
-		} else {
-			p.turn(deadline, len(p.events))
+			deadline = 0
 		}
-		if p.gather() {
+		p.turn(deadline, len(p.events))
+		for _, f := range p.found {
+			f.e.poll.ready |= f.bits
 			ready = true
 		}
-		if ready || p.expired(deadline) || s.anyVirtualReady() {
-			break
+		// There may be none to report after all: the clock has been set back, or what woke the poller is not ours.
+		if (ready || p.woken || p.expired(deadline) || s.anyKnown()) && s.report(emit) > 0 {
+			return 0
 		}
+		ready = false
 	}
-	s.report(emit)
-	return 0
 }
 
-// subscribe tells the poller of every descriptor that s.subs names, and answers the earliest deadline and whether
-// something has come already.
-func (s *System) subscribe() (deadline int64, ready bool) {
-	deadline = Forever
-	s.due = s.due[:0]
-	s.constants = s.constants[:0]
+// subscribe begins to wait for every subscription, and answers whether one has come, or cannot come, already.
+func (s *System) subscribe() (ready bool) {
+	s.clocks, s.constants = s.clocks[:0], s.constants[:0]
 	for i := range s.subs {
 		sub := &s.subs[i]
-		s.due = append(s.due, Forever)
 		if sub.Tag == eventClock {
-			due, errno := s.clockDeadline(sub)
-			if errno != 0 {
-				ready = true
-				continue
-			}
-			s.due[i] = due
-			deadline = earlier(deadline, due)
-			continue
-		}
-		if s.subscribeFd(sub) {
+			sub.due, sub.errno = s.clockDeadline(sub)
+			s.clocks = append(s.clocks, i)
+			ready = ready || sub.errno != 0
+		} else if s.subscribeFd(sub) {
 			ready = true
 		}
 	}
-	return deadline, ready || deadline == 0
+	return ready
 }
 
-// subscribeFd tells the poller of one descriptor and answers whether it is ready, or wrong, at once.
+// nextDue is when the first clock among the subscriptions comes: Forever when there is none, 0 when one has come.
+func (s *System) nextDue() int64 {
+	first := Forever
+	for _, i := range s.clocks {
+		sub := &s.subs[i]
+		if sub.errno != 0 {
+			continue
+		}
+		if sub.wall() {
+			sub.due, _ = s.clockDeadline(sub)
+			first = earlier(first, min(sub.due, s.poller.Now()+wallCheck))
+			continue
+		}
+		first = earlier(first, sub.due)
+	}
+	return first
+}
+
+// subscribeFd begins to wait for one descriptor and answers whether it is ready, or wrong, at once.
 func (s *System) subscribeFd(sub *Subscription) bool {
 	e, errno := s.get(sub.Fd, rightPollFdReadwrite)
 	if errno != 0 {
@@ -71,22 +84,18 @@ func (s *System) subscribeFd(sub *Subscription) bool {
 	e.learnNonblock()
 	s.awaits(e)
 	bits := subscribedBits(sub)
-	if e.poll.turn != s.poller.seq {
-		e.poll.turn, e.poll.want, e.poll.ready = s.poller.seq, 0, 0
-	}
-	e.poll.want |= bits
+	s.poller.subscribe(e, bits)
 	switch {
+	case e.known()&bits != 0:
+		return true
 	case e.constant():
 		s.constants = append(s.constants, e)
-		return e.constantReady()&bits != 0
-	case e.drain.shutRead && bits&ReadyRead != 0:
-		e.poll.ready |= ReadyRead // the end is there to be read
-		return true
+		return false
 	case e.silent():
 		return false
 	}
 	if errno := s.poller.need(e, bits); errno != 0 {
-		e.poll.ready |= ReadyError
+		e.poll.errno = errno
 		return true
 	}
 	return false
@@ -99,71 +108,57 @@ func subscribedBits(sub *Subscription) uint32 {
 	return ReadyWrite
 }
 
-// gather moves what the last turn found into the entries of this poll, takes what nobody waits for out of epoll, and
-// answers whether something of this poll has come.
-func (p *Poller) gather() bool {
-	any := false
-	for _, f := range p.found {
-		e := f.e
-		if e.poll.turn != p.seq || e.silent() {
-			p.shed(e, 0)
-			continue
-		}
-		if f.bits&(e.poll.want|readyPeer) == 0 {
-			p.shed(e, e.poll.want)
-			continue
-		}
-		e.poll.ready |= f.bits
-		any = true
-	}
-	return any
-}
-
-func (s *System) anyVirtualReady() bool {
+// anyKnown says whether something has become ready that epoll does not know: a source may have filled the inbox.
+func (s *System) anyKnown() bool {
 	for _, e := range s.constants {
-		if e.constantReady()&e.poll.want != 0 {
+		if e.known()&e.poll.want != 0 {
 			return true
 		}
 	}
 	return false
 }
 
-// report emits an event for each subscription that has come.
-func (s *System) report(emit func(ev Event)) {
+// report emits an event for each subscription that has come, and answers how many.
+func (s *System) report(emit func(ev Event)) (count int) {
 	now := s.poller.Now()
 	for i := range s.subs {
 		sub := &s.subs[i]
 		ev := Event{Userdata: sub.Userdata, Type: sub.Tag}
+		come := false
 		if sub.Tag == eventClock {
-			if s.due[i] == Forever {
-				_, ev.Errno = s.clockDeadline(sub)
-				if ev.Errno == 0 {
-					continue
-				}
-			} else if now < s.due[i] {
-				continue
-			}
-			emit(ev)
-			continue
+			ev.Errno = sub.errno
+			come = sub.errno != 0 || s.clockCome(sub, now)
+		} else {
+			come = s.reportFd(sub, &ev)
 		}
-		if s.reportFd(sub, &ev) {
+		if come {
 			emit(ev)
+			count++
 		}
 	}
+	return count
+}
+
+// clockCome judges a time of day by the clock it was given on, which may have been set since the wait began.
+func (s *System) clockCome(sub *Subscription, now int64) bool {
+	if sub.wall() {
+		return uint64(s.wallTime()) >= sub.Timeout
+	}
+	return now >= sub.due
 }
 
 // reportFd fills ev for a descriptor's subscription and answers whether it has come.
 func (s *System) reportFd(sub *Subscription, ev *Event) bool {
 	e, errno := s.get(sub.Fd, rightPollFdReadwrite)
+	if errno == 0 {
+		errno = e.poll.errno
+	}
 	if errno != 0 {
 		ev.Errno = errno
 		return true
 	}
 	bits := subscribedBits(sub)
-	ready := e.poll.ready
-	if e.constant() {
-		ready = e.constantReady()
-	}
+	ready := e.poll.ready | e.known()
 	if ready&(bits|readyPeer) == 0 {
 		return false
 	}
@@ -199,9 +194,13 @@ func (s *System) clockDeadline(sub *Subscription) (int64, Errno) {
 	case sub.Clock == clockProcess || sub.Clock == clockThread:
 		return 0, abi.ENOTSUP
 	}
-	now := s.poller.Now()
-	if left > uint64(math.MaxInt64-now) {
-		return math.MaxInt64, 0 // in 292 years
+	return later(s.poller.Now(), left), 0
+}
+
+// later is a time after now, at most what 63 bits hold: 292 years.
+func later(now int64, by uint64) int64 {
+	if by > uint64(math.MaxInt64-now) {
+		return math.MaxInt64
 	}
-	return now + int64(left), 0
+	return now + int64(by)
 }

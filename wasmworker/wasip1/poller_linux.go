@@ -3,7 +3,6 @@ package wasip1
 import (
 	"fmt"
 	"os"
-	"syscall"
 	"time"
 	"unsafe"
 
@@ -28,19 +27,25 @@ const Forever = int64(-1)
 // workers (max/min 1.0 to 1.12 over four of them; 3 to 5 with plain epoll).
 const rejoinAfter = 8
 
+// muteFor is how long a descriptor is left alone after something failed for want of descriptors or memory. A listener
+// would be ready again at once, and most servers would try again at once.
+const muteFor = int64(50 * time.Millisecond)
+
 // pollState is what the Poller keeps for an entry.
 type pollState struct {
-	slot  uint32
-	gen   uint32
-	added uint32 // ready bits that the kernel has been asked for; 0: not in epoll
+	slot    uint32
+	gen     uint32 // of the slot: tells an entry from an earlier one in its place
+	added   uint32 // ready bits that the kernel has been asked for; 0: not in epoll
+	resumes int64  // when muted, until when
 
 	watch uint32 // set by Watch, reported by Wait
 	token uint64
-	stale bool // watched, but not with all of watch in added: to be mended before the next Wait
+	said  uint64 // the round of Wait that reported it last
 
-	turn  uint64 // the poll_oneoff that subscribed last
+	turn  uint64 // the wait that subscribed last
 	want  uint32 // what it wants
 	ready uint32 // what it has found
+	errno Errno  // why epoll did not take it
 }
 
 // source is a descriptor of the surrounding process.
@@ -57,7 +62,7 @@ type found struct {
 
 // Poller waits: for the guest's descriptors, for the sources of the surrounding process, and for time. One epoll
 // instance holds them all, with an interest per entry that changes only when it must: what nobody waits for any more
-// stays registered until it fires, and is taken out then.
+// stays registered until it fires, and is taken out then. Listeners are the exception; see stepAside.
 type Poller struct {
 	// BeforeWait and AfterWait are called around each wait that may sleep.
 	BeforeWait, AfterWait func()
@@ -66,20 +71,31 @@ type Poller struct {
 	BeforeFile, AfterFile func()
 
 	// tick does what is due by the clock; it answers when it wants to be called again at the latest, or Forever. It is
-	// called before each wait while ticking is set.
+	// called before each wait while ticking is set. It sets woken when it has made something ready: the wait is over.
 	tick    func(now int64) int64
 	ticking bool
+	woken   bool
 
 	ep      int
 	slots   []*Entry
 	free    []uint32
+	gen     uint32
 	sources []source
 	found   []found
 	events  [128]unix.EpollEvent
-	seq     uint64
-	stale   []*Entry
-	virtual []*Entry // watched virtual entries
-	yielded bool     // the last Wait for one event answered a virtual entry
+
+	seq       uint64 // the wait under way, or the last one
+	watching  bool   // it is a Wait
+	round     uint64 // of Wait's loop
+	yielded   bool   // the last Wait for one event answered what is known without epoll
+	nextKnown int    // where the next Wait begins to look at what is known
+
+	stale     roster
+	known     roster
+	listening roster
+	muted     roster
+
+	changes uint64 // calls of epoll_ctl
 	start   time.Time
 	base    int64 // CLOCK_MONOTONIC at start
 }
@@ -96,15 +112,28 @@ func NewPoller() (*Poller, error) {
 		return nil, os.NewSyscallError("clock_gettime", err)
 	}
 	nothing := func() {}
-	return &Poller{
+	p := &Poller{
 		BeforeWait: nothing, AfterWait: nothing,
 		BeforeFile: nothing, AfterFile: nothing,
 		ep: ep, start: time.Now(), base: ts.Nano(),
-	}, nil
+		stale: roster{which: onStale}, known: roster{which: onKnown},
+		listening: roster{which: onListening}, muted: roster{which: onMuted},
+	}
+	// Kernels before 5.11 do not have epoll_pwait2: better to hear of it now than in each wait.
+	if _, errno := p.look(1); errno != 0 {
+		p.Close()
+		return nil, os.NewSyscallError("epoll_pwait2", errno)
+	}
+	return p, nil
 }
 
 // Close closes the epoll instance.
-func (p *Poller) Close() { unix.Close(p.ep) }
+func (p *Poller) Close() {
+	if p.ep >= 0 {
+		unix.Close(p.ep)
+		p.ep = -1
+	}
+}
 
 // Now is CLOCK_MONOTONIC in nanoseconds, through the vDSO.
 func (p *Poller) Now() int64 { return p.base + int64(time.Since(p.start)) }
@@ -161,6 +190,8 @@ func readyBits(mask uint32) uint32 {
 
 // attach gives e a slot, whose number and generation epoll hands back.
 func (p *Poller) attach(e *Entry) {
+	p.gen++
+	e.poll.gen = p.gen
 	if n := len(p.free); n > 0 {
 		e.poll.slot = p.free[n-1]
 		p.free = p.free[:n-1]
@@ -174,10 +205,11 @@ func (p *Poller) attach(e *Entry) {
 // detach forgets e, before its descriptor is closed. A listener lives on in other processes, so it must leave epoll
 // first: closing our copy would leave epoll reporting a dead number. A connection is ours alone and leaves by itself.
 func (p *Poller) detach(e *Entry) {
-	if e.poll.added != 0 && e.kind != KindStream {
+	if e.kind != KindStream {
 		p.set(e, 0)
 	}
 	p.unwatch(e)
+	p.muted.drop(e)
 	p.slots[e.poll.slot] = nil
 	p.free = append(p.free, e.poll.slot)
 }
@@ -187,7 +219,9 @@ func (p *Poller) set(e *Entry, bits uint32) Errno {
 	if e.poll.added == bits || e.fd < 0 {
 		return 0
 	}
-	ev := unix.EpollEvent{Events: epollMask(bits), Fd: int32(e.poll.slot), Pad: int32(e.poll.gen)}
+	if e.kind == KindListener {
+		return p.setListener(e, bits)
+	}
 	op := unix.EPOLL_CTL_MOD
 	switch {
 	case bits == 0:
@@ -195,19 +229,35 @@ func (p *Poller) set(e *Entry, bits uint32) Errno {
 	case e.poll.added == 0:
 		op = unix.EPOLL_CTL_ADD
 	}
-	if e.kind == KindListener {
-		ev.Events |= unix.EPOLLEXCLUSIVE
+	return p.ctl(op, e, bits, 0)
+}
+
+// setListener is set for an EPOLLEXCLUSIVE entry, which the kernel refuses to modify: it is taken out and added.
+func (p *Poller) setListener(e *Entry, bits uint32) Errno {
+	if e.poll.added != 0 {
+		p.ctl(unix.EPOLL_CTL_DEL, e, 0, 0)
+		p.listening.drop(e)
 	}
-	if errno := p.ctl(op, e.fd, &ev); errno != 0 {
-		return errno
+	if bits == 0 {
+		return 0
+	}
+	errno := p.ctl(unix.EPOLL_CTL_ADD, e, bits, unix.EPOLLEXCLUSIVE)
+	if errno == 0 {
+		p.listening.add(e)
+	}
+	return errno
+}
+
+// ctl is epoll_ctl(2). What could not be taken out was not there.
+func (p *Poller) ctl(op int, e *Entry, bits, flags uint32) Errno {
+	p.changes++
+	ev := unix.EpollEvent{Events: epollMask(bits) | flags, Fd: int32(e.poll.slot), Pad: int32(e.poll.gen)}
+	_, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(p.ep), uintptr(op), uintptr(e.fd), uintptr(unsafe.Pointer(&ev)), 0, 0)
+	if errno != 0 && bits != 0 {
+		return fromLinux(errno)
 	}
 	e.poll.added = bits
 	return 0
-}
-
-func (p *Poller) ctl(op, fd int, ev *unix.EpollEvent) Errno {
-	_, _, e := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(p.ep), uintptr(op), uintptr(fd), uintptr(unsafe.Pointer(ev)), 0, 0)
-	return fromLinux(e)
 }
 
 // need makes the kernel report at least bits for e.
@@ -221,23 +271,26 @@ func (p *Poller) need(e *Entry, bits uint32) Errno {
 // shed takes e out of epoll but for what keep says, after it fired for something that nobody waits for.
 func (p *Poller) shed(e *Entry, keep uint32) {
 	p.set(e, e.poll.added&keep)
-	if e.poll.watch&^e.poll.added != 0 && !e.poll.stale {
-		e.poll.stale = true
-		p.stale = append(p.stale, e)
+	if e.poll.watch&^e.poll.added != 0 {
+		p.stale.add(e)
 	}
 }
 
 // rejoin moves a listener to the end of its socket's queue of waiters. Adding it looks at the socket anew, so that
 // also finds a connection that another worker was woken for and died before it took it.
 func (p *Poller) rejoin(e *Entry) {
-	if bits := e.poll.added; bits != 0 {
-		p.set(e, 0)
-		p.set(e, bits)
-	}
 	e.acc.since = 0
+	bits := e.poll.added
+	if bits == 0 {
+		return
+	}
+	p.set(e, 0)
+	if p.set(e, bits) != 0 {
+		p.mute(e) // no memory just now
+	}
 }
 
-// Nudge looks at every listener again.
+// Nudge looks at every listener again that the guest waits for.
 func (p *Poller) Nudge() {
 	for _, e := range p.slots {
 		if e != nil && e.kind == KindListener {
@@ -246,110 +299,29 @@ func (p *Poller) Nudge() {
 	}
 }
 
-// turn is one epoll_pwait2: until something happens or deadline comes; a deadline of 0 only looks. What it found about
-// entries is in p.found afterwards; sources have been served. It may return early with nothing.
-func (p *Poller) turn(deadline int64, limit int) {
-	p.found = p.found[:0]
-	var n uintptr
-	if deadline == 0 {
-		n = p.look(limit)
-	} else {
-		n = p.sleep(deadline, limit)
-	}
-	for i := range p.events[:n] {
-		ev := &p.events[i]
-		bits := readyBits(ev.Events)
-		if ev.Fd >= 0 {
-			// The generation tells an entry from a later one in its slot.
-			if e := p.slots[ev.Fd]; e != nil && e.poll.gen == uint32(ev.Pad) {
-				e.acc.took = false
-				p.found = append(p.found, found{e, bits})
-			}
-			continue
-		}
-		p.sources[-1-ev.Fd].ready(bits)
-	}
+// mute keeps e from being ready for a while.
+func (p *Poller) mute(e *Entry) {
+	p.shed(e, 0)
+	p.muted.add(e)
+	e.poll.resumes = p.Now() + muteFor
+	p.ticking = true
 }
 
-// runTick does what is due, and answers when the next thing is.
-func (p *Poller) runTick(now int64) int64 {
-	if !p.ticking {
-		return Forever
-	}
-	next := p.tick(now)
-	p.ticking = next != Forever
-	return next
-}
-
-// look asks epoll without waiting. RawSyscall: nothing here can block, so the scheduler need not hear of it.
-func (p *Poller) look(limit int) uintptr {
-	if p.ticking {
-		p.runTick(p.Now())
-	}
-	var zero unix.Timespec
-	n, _, e := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(p.ep), uintptr(unsafe.Pointer(&p.events[0])),
-		uintptr(min(limit, len(p.events))), uintptr(unsafe.Pointer(&zero)), 0, 0)
-	if e != 0 {
-		return 0
-	}
-	return n
-}
-
-// sleep waits in epoll. Syscall, never RawSyscall: a collection would wait for this thread as long as the thread waits
-// for the kernel (measured: 247 s).
-func (p *Poller) sleep(deadline int64, limit int) uintptr {
-	p.BeforeWait()
-	defer p.AfterWait()
-	now := p.Now()
-	deadline = earlier(deadline, p.runTick(now))
-	var ts unix.Timespec
-	timeout := uintptr(0)
-	if deadline != Forever {
-		ts = unix.NsecToTimespec(max(deadline-now, 0))
-		timeout = uintptr(unsafe.Pointer(&ts))
-	}
-	n, _, e := syscall.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(p.ep), uintptr(unsafe.Pointer(&p.events[0])),
-		uintptr(min(limit, len(p.events))), timeout, 0, 0)
-	if e != 0 { // EINTR: the caller computes its timeout anew
-		return 0
-	}
-	return n
-}
-
-// expired says whether deadline has come.
-func (p *Poller) expired(deadline int64) bool {
-	return deadline != Forever && p.Now() >= deadline
-}
-
-// waitFor waits until e is ready for one of bits, which blocking calls on sockets and pipes are made of. Deadline may
-// be Forever.
-func (p *Poller) waitFor(e *Entry, bits uint32, deadline int64) Errno {
-	for {
-		if !e.silent() {
-			if errno := p.need(e, bits); errno != 0 {
-				return errno
-			}
-		}
-		p.turn(deadline, len(p.events))
-		ready := false
-		for _, f := range p.found {
-			if f.e == e && f.bits&(bits|readyPeer) != 0 {
-				ready = true
+// unmute lets entries be ready again whose time has come, and answers when the next one's does.
+func (p *Poller) unmute(now int64) int64 {
+	next := Forever
+	for i := len(p.muted.entries) - 1; i >= 0; i-- {
+		e := p.muted.entries[i]
+		if now >= e.poll.resumes {
+			p.muted.drop(e)
+			if errno := p.need(e, p.wanted(e)); errno == 0 {
+				p.shed(e, e.poll.added) // what is watched beside this wait
 				continue
 			}
-			p.shed(f.e, 0)
+			p.muted.add(e)
+			e.poll.resumes = now + muteFor
 		}
-		if ready || p.expired(deadline) {
-			return 0
-		}
+		next = earlier(next, e.poll.resumes)
 	}
-}
-
-// WaitOnce serves the sources and waits until something happens or deadline comes: for calls of the surrounding process
-// that wait for a source, in a loop.
-func (p *Poller) WaitOnce(deadline int64) {
-	p.turn(deadline, len(p.events))
-	for _, f := range p.found {
-		p.shed(f.e, 0)
-	}
+	return next
 }

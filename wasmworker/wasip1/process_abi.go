@@ -21,16 +21,24 @@ func environSizesGet(s *System, m Memory, p []uint64) Errno {
 	return putSizes(m, s.env, u32(p[0]), u32(p[1]))
 }
 
-// putSizes stores how many strings there are and how many bytes they take with their zeros.
-func putSizes(m Memory, list []string, count, size uint32) Errno {
+// sizeOf is how many bytes the strings take with their zeros.
+func sizeOf(list []string) uint32 {
 	bytes := 0
 	for _, str := range list {
 		bytes += len(str) + 1
 	}
+	return uint32(bytes)
+}
+
+// putSizes stores how many strings there are and how many bytes they take.
+func putSizes(m Memory, list []string, count, size uint32) Errno {
+	if errno := m.Writable(size, 4); errno != 0 {
+		return errno
+	}
 	if errno := m.PutU32(count, uint32(len(list))); errno != 0 {
 		return errno
 	}
-	return m.PutU32(size, uint32(bytes))
+	return m.PutU32(size, sizeOf(list))
 }
 
 // putStrings stores the strings one after the other at buf, each with a zero, and a pointer to each at ptrs.
@@ -39,14 +47,16 @@ func putStrings(m Memory, list []string, ptrs, buf uint32) Errno {
 	if errno != 0 {
 		return errno
 	}
+	bytes, errno := m.Bytes(buf, sizeOf(list))
+	if errno != 0 {
+		return errno
+	}
+	at := 0
 	for i, str := range list {
-		b, errno := m.Bytes(buf, uint32(len(str)+1))
-		if errno != 0 {
-			return errno
-		}
-		b[copy(b, str)] = 0
-		binary.LittleEndian.PutUint32(pointers[4*i:], buf)
-		buf += uint32(len(str) + 1)
+		binary.LittleEndian.PutUint32(pointers[4*i:], buf+uint32(at)) // inside bytes: it cannot wrap
+		at += copy(bytes[at:], str)
+		bytes[at] = 0
+		at++
 	}
 	return 0
 }

@@ -8,7 +8,7 @@ func sockAccept(s *System, m Memory, p []uint64) Errno {
 	if errno := m.Writable(u32(p[2]), 4); errno != 0 {
 		return errno // before a connection is taken that could not be handed out
 	}
-	fd, errno := s.SockAccept(u32(p[0]), uint16(min(u32(p[1]), 1<<16-1)))
+	fd, errno := s.SockAccept(u32(p[0]), u16(p[1]))
 	if errno != 0 {
 		return errno
 	}
@@ -27,7 +27,7 @@ func sockRecv(s *System, m Memory, p []uint64) Errno {
 	if errno := m.Writable(u32(p[5]), 2); errno != 0 {
 		return errno
 	}
-	n, roflags, errno := s.SockRecv(u32(p[0]), v, uint16(min(u32(p[3]), 1<<16-1)))
+	n, roflags, errno := s.SockRecv(u32(p[0]), v, u16(p[3]))
 	if errno != 0 {
 		return errno
 	}
@@ -44,7 +44,7 @@ func sockSend(s *System, m Memory, p []uint64) Errno {
 	if errno := m.Writable(u32(p[4]), 4); errno != 0 {
 		return errno
 	}
-	n, errno := s.SockSend(u32(p[0]), v, uint16(min(u32(p[3]), 1<<16-1)))
+	n, errno := s.SockSend(u32(p[0]), v, u16(p[3]))
 	if errno != 0 {
 		return errno
 	}
@@ -52,7 +52,7 @@ func sockSend(s *System, m Memory, p []uint64) Errno {
 }
 
 func sockShutdown(s *System, _ Memory, p []uint64) Errno {
-	return s.SockShutdown(u32(p[0]), uint8(min(u32(p[1]), 255)))
+	return s.SockShutdown(u32(p[0]), u8(p[1]))
 }
 
 // pollOneoff: (*subscriptions, *events, n, *nevents). The guest may let the two arrays overlap: every subscription is

@@ -2,7 +2,6 @@ package wasip1
 
 import (
 	"syscall"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -10,149 +9,36 @@ import (
 	"github.com/wcluster/wcluster/abi"
 )
 
-// streamRights are what an accepted connection may do.
-const streamRights = rightFdRead | rightFdWrite | rightFdFdstatSetFlags | rightFdFilestatGet | rightPollFdReadwrite |
-	rightSockShutdown
-
-// muteFor is how long a listener is left alone after an accept that failed for want of descriptors or memory. It would
-// be ready again at once, and most servers would try again at once.
-const muteFor = int64(50 * time.Millisecond)
-
-// SockAccept accepts a connection from listener fd; flags may hold NONBLOCK for the new descriptor. A blocking listener
-// waits. EAGAIN: none there, or one has been accepted since the last wait, and the next one is left to the siblings;
-// EMFILE: no room, tried before a connection is taken that would be lost; ENOTSOCK, EINVAL as accept(2).
-func (s *System) SockAccept(fd uint32, flags uint16) (uint32, Errno) {
-	e, errno := s.get(fd, 0)
-	switch {
-	case errno != 0:
-		return 0, errno
-	case flags&^fdflagNonblock != 0:
-		return 0, abi.EINVAL
-	case e.kind == KindStream:
-		return 0, abi.EINVAL // accept(2) on a socket that does not listen
-	case e.kind != KindListener:
-		return 0, abi.ENOTSOCK
-	case e.rights&rightSockAccept == 0:
-		return 0, abi.ENOTCAPABLE
-	}
-	s.awaits(e)
-	for {
-		n, errno := s.acceptOnce(e)
-		if errno == 0 {
-			return s.openAccepted(n, flags), 0
-		}
-		if errno != abi.EAGAIN || e.nonblocking() {
-			return 0, errno
-		}
-		if errno := s.poller.waitFor(e, ReadyRead, Forever); errno != 0 {
-			return 0, errno
-		}
-	}
-}
-
-// acceptOnce takes one connection, or says EAGAIN.
-func (s *System) acceptOnce(e *Entry) (int, Errno) {
-	if e.silent() {
-		return 0, abi.EAGAIN
-	}
-	if e.acc.took {
-		e.acc.took = false
-		return 0, abi.EAGAIN
-	}
-	if !s.table.room() {
-		s.mute(e)
-		return 0, abi.EMFILE
-	}
-	for {
-		n, _, en := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(e.fd), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
-		switch en {
-		case 0:
-			e.acc.took = true
-			if e.acc.since++; e.acc.since >= rejoinAfter {
-				s.poller.rejoin(e)
-			}
-			return int(n), 0
-		case unix.EINTR, unix.ECONNABORTED,
-			// Errors of the connection that would have been accepted, accept(2) says: like ECONNABORTED.
-			unix.ENETDOWN, unix.EPROTO, unix.ENOPROTOOPT, unix.EHOSTDOWN, unix.ENONET, unix.EHOSTUNREACH, unix.ENETUNREACH:
-		case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
-			s.mute(e)
-			return 0, fromLinux(en)
-		default:
-			return 0, fromLinux(en)
-		}
-	}
-}
-
-func (s *System) openAccepted(fd int, flags uint16) uint32 {
-	e := s.entry()
-	e.kind, e.fd, e.filetype, e.flags = KindStream, fd, filetypeSocketStream, flags
-	e.rights = streamRights
-	e.drain.accepted = true
-	s.figures.Accepted++
-	s.figures.Connections++
-	return s.table.add(e)
-}
-
-// awaits notes that the guest waits for e: the first time on a listener is when it is truly listening.
-func (s *System) awaits(e *Entry) {
-	if waited := e.acc.waited; waited != nil {
-		e.acc.waited = nil
-		waited()
-	}
-}
-
-// mute keeps a listener from being ready for a while.
-func (s *System) mute(e *Entry) {
-	e.acc.muted, e.acc.resumes = true, s.poller.Now()+muteFor
-	s.poller.shed(e, 0)
-	s.muted = append(s.muted, e)
-	s.poller.ticking = true
-}
-
-// unmute lets listeners be ready again whose time has come, and answers when the next one's does.
-func (s *System) unmute(now int64) int64 {
-	next := Forever
-	kept := s.muted[:0]
-	for _, e := range s.muted {
-		if now < e.acc.resumes {
-			next = earlier(next, e.acc.resumes)
-			kept = append(kept, e)
-			continue
-		}
-		e.acc.muted = false
-		want := e.poll.watch
-		if e.poll.turn == s.poller.seq {
-			want |= e.poll.want
-		}
-		if want != 0 && !e.silent() {
-			s.poller.need(e, want)
-		}
-	}
-	s.muted = kept
-	return next
-}
-
-// receive reads from a connection; flags are MSG_PEEK or 0.
+// receive reads from a connection; flags are MSG_PEEK or 0. Without room for a byte it reads nothing, as read(2).
 func (s *System) receive(e *Entry, v Vectors, flags int) (uint32, Errno) {
+	if v.total() == 0 {
+		return 0, 0
+	}
 	for {
-		if e.drain.shutRead {
-			return 0, 0
-		}
-		n, errno := receiveOnce(e.fd, v, flags|unix.MSG_DONTWAIT)
-		if errno == 0 {
-			e.drain.wrote = false
-			e.drain.received = e.drain.received || n > 0
-			s.figures.BytesIn += uint64(n)
-			return n, 0
-		}
+		n, errno := s.receiveNow(e, v, flags)
 		if errno != abi.EAGAIN || e.nonblocking() {
-			return 0, errno
+			return n, errno
 		}
-		if errno := s.poller.waitFor(e, ReadyRead, Forever); errno != 0 {
+		if errno := s.poller.waitFor(e, ReadyRead); errno != 0 {
 			return 0, errno
 		}
 	}
+}
+
+// receiveNow reads what is there, or says EAGAIN.
+func (s *System) receiveNow(e *Entry, v Vectors, flags int) (uint32, Errno) {
+	switch {
+	case e.drain.shutRead:
+		return 0, 0
+	case e.drain.ending():
+		return 0, abi.EAGAIN // a request that comes too late is not the guest's any more
+	}
+	n, errno := receiveOnce(e.fd, v, flags|unix.MSG_DONTWAIT)
+	if n > 0 && flags&unix.MSG_PEEK == 0 {
+		e.drain.received, e.drain.wrote = true, false
+		s.figures.BytesIn += uint64(n)
+	}
+	return n, errno
 }
 
 // receiveOnce is recvfrom for one vector, the usual case, and recvmsg for more.
@@ -185,7 +71,7 @@ func (s *System) send(e *Entry, v Vectors) (uint32, Errno) {
 	if errno == abi.EAGAIN && !e.nonblocking() || errno == 0 && !e.nonblocking() && uint64(n) < v.total() {
 		n, errno = s.sendRest(e, v, n)
 	}
-	if errno == 0 {
+	if errno == 0 && n > 0 {
 		e.drain.wrote = true
 		if s.drain.on {
 			e.drain.lastWrite = s.poller.Now()
@@ -288,6 +174,7 @@ func (s *System) SockShutdown(fd uint32, how uint8) Errno {
 	if how&sdflagRead != 0 {
 		// A bit of ours: SHUT_RD does nothing on the wire, and a sandboxed worker may only call SHUT_WR.
 		e.drain.shutRead = true
+		s.poller.noteKnown(e)
 	}
 	if how&sdflagWrite != 0 {
 		return errnoOf(unix.Shutdown(e.fd, unix.SHUT_WR))

@@ -39,11 +39,12 @@ type System struct {
 	drain     drain
 
 	subs      []Subscription // poll_oneoff's, kept between calls
-	due       []int64        // the deadline of each clock among subs
+	clocks    []int          // where in subs the clocks are
 	constants []*Entry       // those among subs whose readiness epoll does not know
 	iovs      []unix.Iovec   // a vectored call's, kept between calls
-	muted     []*Entry       // listeners whose accept waits for resources
 	local     [128]byte      // text of an address
+
+	wallTime func() int64 // CLOCK_REALTIME in nanoseconds
 }
 
 // New makes a System with an empty table. The guest's strings must not hold zero bytes, since it finds them
@@ -62,6 +63,8 @@ func New(c Config) (*System, error) {
 		args: c.Args, env: c.Env, figures: c.Figures, poller: p,
 		table: table{limit: MaxFDs},
 		iovs:  make([]unix.Iovec, maxIovecs),
+
+		wallTime: func() int64 { return time.Now().UnixNano() },
 	}
 	if c.MaxFDs > 0 {
 		s.table.limit = c.MaxFDs
@@ -87,13 +90,21 @@ func (s *System) Close() {
 // Poller is where this System waits.
 func (s *System) Poller() *Poller { return s.poller }
 
+// Room answers EMFILE when the guest's table is full: to be asked before something is obtained that would be lost.
+func (s *System) Room() Errno {
+	if !s.table.room() {
+		return abi.EMFILE
+	}
+	return 0
+}
+
 // entry takes an entry from the pool and gives it a place in the poller.
 func (s *System) entry() *Entry {
 	e := &Entry{}
 	if n := len(s.pool); n > 0 {
 		e = s.pool[n-1]
 		s.pool = s.pool[:n-1]
-		*e = Entry{poll: pollState{gen: e.poll.gen + 1}}
+		*e = Entry{}
 	}
 	s.poller.attach(e)
 	return e
@@ -102,9 +113,8 @@ func (s *System) entry() *Entry {
 // release closes what stands behind e, which has left the table, and pools it.
 func (s *System) release(e *Entry) {
 	s.forgetConnection(e)
-	s.muted = without(s.muted, e)
 	s.poller.detach(e)
-	if e.fd >= 0 {
+	if e.fd >= 0 && !e.neverClose {
 		// Linux has released the number even when close(2) reports an error: there is none to act on.
 		_ = unix.Close(e.fd)
 	}
@@ -114,7 +124,7 @@ func (s *System) release(e *Entry) {
 
 // tick does what is due by the clock and answers when the next thing is.
 func (s *System) tick(now int64) int64 {
-	return earlier(s.unmute(now), s.tickDrain(now))
+	return earlier(s.poller.unmute(now), s.tickDrain(now))
 }
 
 // earlier is the deadline that comes first.
@@ -133,7 +143,7 @@ func (s *System) Env() []string  { return s.env }
 func (s *System) ClockTime(id uint32) (uint64, Errno) {
 	switch id {
 	case clockRealtime:
-		return uint64(time.Now().UnixNano()), 0
+		return uint64(s.wallTime()), 0
 	case clockMonotonic:
 		return uint64(s.poller.Now()), 0
 	case clockProcess:

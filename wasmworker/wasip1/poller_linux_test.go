@@ -1,0 +1,402 @@
+package wasip1
+
+import (
+	"runtime"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// waitForToken waits, on the actor's thread, for one event.
+func waitForToken(a *actor, s *System, token *uint64) (waited chan struct{}) {
+	*token = 0
+	return a.start(func() {
+		var out [1]WaitEvent
+		if s.Wait(out[:], Forever) == 1 {
+			*token = out[0].Token
+		}
+	})
+}
+
+// A collection must not wait for a thread that waits for the kernel: through RawSyscall it does, for as long as nothing
+// happens (measured: 247 s).
+func TestACollectionDoesNotWaitForAWaitingThread(t *testing.T) {
+	s := newSystem(t, Config{})
+	b := newBell(t, s)
+	a := newActor(t)
+	inbox := &fakeVirtual{}
+	virtual, errno := s.OpenVirtual(inbox)
+	ok(t, errno)
+	ok(t, s.Watch(virtual, ReadyRead, 1))
+	var token uint64
+	waited := waitForToken(a, s, &token)
+	a.asleep(t)
+	start := time.Now()
+	runtime.GC()
+	if d := time.Since(start); d > 2*time.Second {
+		t.Errorf("the collection took %v", d)
+	}
+	b.ring(t, func() { inbox.ready = ReadyRead })
+	await(t, "the wait ends", waited)
+}
+
+// Eight listeners, shared by two workers: each connection is accepted, once, by either.
+func TestListenersSharedByTwoWorkers(t *testing.T) {
+	const listeners, clients = 8, 200
+	first, second := newSystem(t, Config{}), newSystem(t, Config{})
+	var addrs []string
+	for i := range uint64(listeners) {
+		fd, addr := openListener(t, first)
+		addrs = append(addrs, addr)
+		ok(t, first.Watch(fd, ReadyRead, i))
+		ok(t, second.Watch(share(t, first, fd, second), ReadyRead, i))
+	}
+	var ends []func()
+	accepted := make(chan int, clients)
+	for id, s := range []*System{first, second} {
+		a := newActor(t)
+		b := newBell(t, s)
+		stop := false
+		served := a.start(func() {
+			out := make([]WaitEvent, 4)
+			for !stop {
+				for _, ev := range out[:s.Wait(out, Forever)] {
+					if ev.Ready != ReadyRead {
+						continue
+					}
+					if fd, errno := s.SockAccept(ev.Fd, fdflagNonblock); errno == 0 {
+						_ = s.FdClose(fd)
+						accepted <- id
+					}
+				}
+			}
+		})
+		plain, errno := s.OpenVirtual(&wakeable{stop: &stop})
+		ok(t, errno)
+		_ = plain
+		ends = append(ends, func() {
+			b.ring(t, func() {
+				stop = true
+				_ = s.Watch(plain, ReadyRead, 99)
+			})
+			await(t, "the worker ends", served)
+		})
+	}
+	for i := range clients {
+		dial(t, addrs[i%listeners]).Close()
+	}
+	counts := [2]int{}
+	for range clients {
+		select {
+		case id := <-accepted:
+			counts[id]++
+		case <-time.After(patience):
+			t.Fatalf("%v connections of %d accepted", counts, clients)
+		}
+	}
+	for _, end := range ends {
+		end()
+	}
+	t.Logf("accepted: %v", counts)
+}
+
+// wakeable is ready once stop is set.
+type wakeable struct{ stop *bool }
+
+func (w *wakeable) Ready() uint32 {
+	if *w.stop {
+		return ReadyRead
+	}
+	return 0
+}
+
+// The first hazard of EPOLLEXCLUSIVE: a worker that was woken for a connection ends before it accepts. No other hears of
+// the connection until it is nudged.
+func TestNudgeFindsAStrandedConnection(t *testing.T) {
+	first, err := New(Config{})
+	check(t, err)
+	second := newSystem(t, Config{})
+	b := newBell(t, second)
+	listener, addr := openListener(t, first)
+	ok(t, first.Watch(listener, ReadyRead, 1))
+	shared := share(t, first, listener, second)
+	ok(t, second.Watch(shared, ReadyRead, 2))
+	a1, a2 := newActor(t), newActor(t)
+	var token1, token2 uint64
+	waited1 := waitForToken(a1, first, &token1)
+	a1.asleep(t)
+	waited2 := waitForToken(a2, second, &token2)
+	a2.asleep(t)
+	dial(t, addr)
+	// The kernel wakes one; here always the first, which has stood longer in the queue.
+	await(t, "the first worker is woken", waited1)
+	a2.asleep(t)
+	select {
+	case <-waited2:
+		t.Skip("this kernel has woken both: nothing can strand")
+	default:
+	}
+	first.Close()
+	b.ring(t, second.poller.Nudge)
+	await(t, "the second worker finds the connection", waited2)
+	if token2 != 2 {
+		t.Errorf("token %d", token2)
+	}
+	_, errno := second.SockAccept(shared, 0)
+	ok(t, errno)
+}
+
+// A worker that sleeps for something else must not swallow the wake-up for a connection.
+func TestASleeperForSomethingElseStepsAside(t *testing.T) {
+	sleepFor := map[string]func(t *testing.T, s *System, listener, conn uint32){
+		"a blocking read": func(_ *testing.T, s *System, _, conn uint32) {
+			_, _ = s.FdRead(conn, vec(make([]byte, 1)))
+		},
+		"a poll without the listener": func(t *testing.T, s *System, _, conn uint32) {
+			guestOf(t, s).pollFor(readable(conn, 1))
+		},
+		"a source alone": func(_ *testing.T, s *System, _, _ uint32) {
+			for !s.Draining() { // what ends it, here
+				s.poller.WaitOnce(Forever)
+			}
+		},
+		"a wait that does not watch the listener": func(t *testing.T, s *System, _, conn uint32) {
+			ok(t, s.Watch(conn, ReadyRead, 1))
+			s.Wait(make([]WaitEvent, 1), Forever)
+		},
+	}
+	for name, sleep := range sleepFor {
+		t.Run(name, func(t *testing.T) {
+			first, second := newSystem(t, Config{}), newSystem(t, Config{})
+			b := newBell(t, first)
+			raw, addr := listenTCP(t)
+			listener, errno := first.OpenListener(raw, true, nil)
+			ok(t, errno)
+			shared := share(t, first, listener, second)
+			// The first has waited for a connection before, so its listener stands in epoll.
+			g := guestOf(t, first)
+			g.pollFor(readable(listener, 1), after(0, 2))
+			ok(t, first.FdFdstatSetFlags(listener, 0))
+			conn, peer := stream(t, first, 0)
+			a1, a2 := newActor(t), newActor(t)
+			slept := a1.start(func() { sleep(t, first, listener, conn) })
+			a1.asleep(t)
+			ok(t, second.Watch(shared, ReadyRead, 2))
+			var token uint64
+			waited := waitForToken(a2, second, &token)
+			a2.asleep(t)
+			dial(t, addr)
+			await(t, "the idle worker is woken", waited)
+			b.ring(t, func() { first.Drain(int64(time.Hour), true, func() bool { return false }, func(int) {}) })
+			_, err := peer.WriteString("x")
+			check(t, err)
+			await(t, "the sleeper wakes for its own", slept)
+		})
+	}
+}
+
+// What a poll or a blocking call takes out of epoll, a watch has back at the next Wait: also a listener.
+func TestAWatchedListenerComesBackAfterASleepForSomethingElse(t *testing.T) {
+	s := newSystem(t, Config{})
+	listener, addr := openListener(t, s)
+	ok(t, s.Watch(listener, ReadyRead, 1))
+	g := guestOf(t, s)
+	conn, _ := stream(t, s, 0)
+	g.pollFor(readable(conn, 1), after(time.Millisecond, 2))
+	if s.poller.listening.has(s.table.entries[listener]) {
+		t.Error("the listener is in epoll during a poll without it")
+	}
+	a := newActor(t)
+	var token uint64
+	waited := waitForToken(a, s, &token)
+	a.asleep(t)
+	dial(t, addr)
+	await(t, "the watch reports", waited)
+	if token != 1 {
+		t.Errorf("token %d", token)
+	}
+}
+
+// Rejoining goes to the end of the queue of waiters, and finds what is there.
+func TestRejoin(t *testing.T) {
+	s := newSystem(t, Config{})
+	listener, addr := openListener(t, s)
+	ok(t, s.Watch(listener, ReadyRead, 1))
+	e, _ := s.table.get(listener)
+	for i := range 4 * rejoinAfter {
+		dial(t, addr)
+		if got := waitAll(t, s, 4, soon(s)); len(got) != 1 {
+			t.Fatalf("events %+v", got)
+		}
+		fd, errno := s.SockAccept(listener, 0)
+		ok(t, errno)
+		ok(t, s.FdClose(fd))
+		if want := (i + 1) % rejoinAfter; e.acc.since != want || e.poll.added != ReadyRead {
+			t.Fatalf("%d accepts since it joined, want %d; asked for %d", e.acc.since, want, e.poll.added)
+		}
+	}
+}
+
+// A source may close a descriptor that the same batch of epoll reports, and another may take its place.
+func TestAnEventOfAClosedDescriptorIsNotItsSuccessors(t *testing.T) {
+	s := newSystem(t, Config{})
+	b := newBell(t, s)
+	first, peer := stream(t, s, 0)
+	ok(t, s.Watch(first, ReadyRead, 1))
+	_, err := peer.WriteString("x")
+	check(t, err)
+	b.start(t, func() {
+		ok(t, s.FdClose(first))
+		second, _ := stream(t, s, 0)
+		if second != first {
+			t.Errorf("the successor is %d, not %d", second, first)
+		}
+		ok(t, s.Watch(second, ReadyRead, 2))
+	})
+	if got := waitAll(t, s, 8, s.poller.Now()+int64(time.Millisecond)); len(got) != 0 {
+		t.Errorf("events %+v", got)
+	}
+	if len(s.poller.slots) != 1 {
+		t.Errorf("%d slots for one descriptor at a time", len(s.poller.slots))
+	}
+}
+
+func TestGenerationsTellEntriesOfASlotApart(t *testing.T) {
+	s := newSystem(t, Config{})
+	seen := map[[2]uint32]bool{}
+	for i := range 100 {
+		fds := make([]uint32, 1+i%3)
+		for j := range fds {
+			fds[j], _ = stream(t, s, 0)
+			e, _ := s.table.get(fds[j])
+			key := [2]uint32{e.poll.slot, e.poll.gen}
+			if seen[key] {
+				t.Fatalf("slot %d, generation %d comes twice", key[0], key[1])
+			}
+			seen[key] = true
+		}
+		for _, fd := range fds { // in the order of opening: pools are stacks
+			ok(t, s.FdClose(fd))
+		}
+	}
+}
+
+// Interest is lazy: what is registered stays so, and a wait costs the system call that waits and no more.
+func TestWaitsCostNoEpollCtl(t *testing.T) {
+	s := newSystem(t, Config{})
+	g := guestOf(t, s)
+	const conns = 200
+	subs := make([]Subscription, 0, conns+1)
+	for range conns {
+		fd, _ := stream(t, s, fdflagNonblock)
+		subs = append(subs, readable(fd, uint64(fd)))
+	}
+	listener, _ := openListener(t, s)
+	subs = append(subs, readable(listener, 1000), after(time.Microsecond, 1001))
+	g.pollFor(subs...)
+	changes := s.poller.changes
+	if changes != conns+1 {
+		t.Errorf("%d calls of epoll_ctl for the first poll of %d descriptors", changes, conns+1)
+	}
+	for range 100 {
+		g.pollFor(subs...)
+	}
+	for i := range uint32(conns) {
+		ok(t, s.Watch(i, ReadyRead, 0))
+	}
+	ok(t, s.Watch(listener, ReadyRead, 0))
+	for range 100 {
+		waitAll(t, s, 8, s.poller.Now()+1000)
+	}
+	if more := s.poller.changes - changes; more != 0 {
+		t.Errorf("%d calls of epoll_ctl although nothing changes", more)
+	}
+}
+
+func TestAccumulatedInterestIsShedWhenItFires(t *testing.T) {
+	s := newSystem(t, Config{})
+	g := guestOf(t, s)
+	fd, peer := stream(t, s, fdflagNonblock)
+	g.pollFor(readable(fd, 1), after(0, 2))
+	_, err := peer.WriteString("x")
+	check(t, err)
+	for range 10 { // nobody waits for it any more: it must not wake the others for ever
+		g.pollFor(after(time.Microsecond, 3))
+	}
+	if e, _ := s.table.get(fd); e.poll.added != 0 {
+		t.Errorf("epoll still reports %d", e.poll.added)
+	}
+	if evs := g.pollFor(readable(fd, 1)); len(evs) != 1 {
+		t.Errorf("events %+v", evs)
+	}
+}
+
+func TestSources(t *testing.T) {
+	s := newSystem(t, Config{})
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	check(t, err)
+	defer unix.Close(fds[0])
+	defer unix.Close(fds[1])
+	var got uint32
+	if err := s.poller.AddSource(-1, nil); err == nil {
+		t.Error("a descriptor that is not open is a source")
+	}
+	check(t, s.poller.AddSource(fds[0], func(bits uint32) { got = bits }))
+	turn := func(want uint32) {
+		t.Helper()
+		got = 0
+		s.poller.WaitOnce(0)
+		if got != want {
+			t.Errorf("ready for %d, want %d", got, want)
+		}
+	}
+	turn(0)
+	check(t, s.poller.SetSource(fds[0], ReadyRead|ReadyWrite))
+	turn(ReadyWrite)
+	_, err = unix.Write(fds[1], []byte("x"))
+	check(t, err)
+	turn(ReadyRead | ReadyWrite)
+	check(t, s.poller.SetSource(fds[0], ReadyRead))
+	turn(ReadyRead)
+	if err := s.poller.SetSource(fds[1], ReadyRead); err == nil {
+		t.Error("what was not added is a source")
+	}
+}
+
+func TestHooksAreCalledAroundWaitsAndFiles(t *testing.T) {
+	s := newSystem(t, Config{})
+	log := ""
+	note := func(what string) func() { return func() { log += what } }
+	p := s.poller
+	p.BeforeWait, p.AfterWait, p.BeforeFile, p.AfterFile = note("wait "), note("waited "), note("file "), note("filed ")
+	p.WaitOnce(0)
+	if log != "" {
+		t.Errorf("a look is %q", log)
+	}
+	p.WaitOnce(p.Now() + 1)
+	if log != "wait waited " {
+		t.Errorf("a wait is %q", log)
+	}
+	log = ""
+	fd, _ := file(t, s, "x")
+	_, errno := s.FdRead(fd, vec(make([]byte, 1)))
+	ok(t, errno)
+	if log != "file filed " {
+		t.Errorf("a read of a file is %q", log)
+	}
+}
+
+func TestClosingTwiceClosesNothingElse(t *testing.T) {
+	s, err := New(Config{})
+	check(t, err)
+	ep := s.poller.ep
+	s.Close()
+	other, err := unix.FcntlInt(uintptr(1), unix.F_DUPFD_CLOEXEC, ep)
+	check(t, err)
+	defer unix.Close(other)
+	s.Close()
+	if _, err := unix.FcntlInt(uintptr(other), unix.F_GETFD, 0); err != nil {
+		t.Errorf("the second close has closed a stranger: %v", err)
+	}
+}
