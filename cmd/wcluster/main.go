@@ -1,5 +1,0 @@
-package main
-
-import "github.com/wcluster/wcluster/host"
-
-func main() { host.Init() }
