@@ -7,7 +7,7 @@ const ImportModule = "wcluster"
 
 // Flags of listen.
 const (
-	ListenIPv6Only uint32 = 1 << 1 // tcp6 only: IPv4 connections are not taken as well
+	ListenIPv6Only uint32 = 1 << 1 // tcp://[::]: IPv4 connections are not taken as well
 )
 
 // Interests of watch, and the ready word of wait.

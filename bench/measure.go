@@ -17,8 +17,10 @@ const (
 	// nevertheless.
 	settleLimit = 3 * time.Second
 
-	// settleStep is how long it must have used less than a hundredth of a core to count as at rest.
-	settleStep = 100 * time.Millisecond
+	// settleStep is how long it must have used less than settleCores to count as at rest. Some look around now and then
+	// for a while after they have had work.
+	settleStep  = 100 * time.Millisecond
+	settleCores = 0.001
 )
 
 // sample is what one server showed in one repetition.
@@ -168,7 +170,7 @@ func settle(ctx context.Context, p *process) error {
 			return err
 		}
 		// A process may end meanwhile, a compiler for instance: not at rest yet.
-		if used, err := coresUsed(ctx, all, settleStep); err == nil && used < 0.01 {
+		if used, err := coresUsed(ctx, all, settleStep); err == nil && used < settleCores {
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -229,7 +231,7 @@ func (m *measurement) load(ctx context.Context, p *process, port int, keepAlive 
 }
 
 func (m *measurement) loadOnce(ctx context.Context, p *process, port int, keepAlive bool) (*loadFigures, error) {
-	if err := clear(ctx, p); err != nil {
+	if err := waitClosed(ctx, p); err != nil {
 		return nil, err
 	}
 	before, err := p.meter()
@@ -339,8 +341,8 @@ func (p *process) connections(workers []int) []int {
 	return counts
 }
 
-// clear waits until the server has closed the connections of the load before, so that it does not do so in the next.
-func clear(ctx context.Context, p *process) error {
+// waitClosed waits until the server has closed the connections of the load before, so that it does not do so in the next.
+func waitClosed(ctx context.Context, p *process) error {
 	for end := time.Now().Add(settleLimit); time.Now().Before(end); {
 		_, workers, err := p.family()
 		if err != nil {

@@ -19,8 +19,8 @@ import (
 )
 
 const (
-	// answerLimit is how long a server may take to its first answer: building a cache of compiled code included.
-	answerLimit = 60 * time.Second
+	// answerLimit is how long a server may take to its first answer.
+	answerLimit = 20 * time.Second
 
 	// stopGrace is how long a server may take to end after SIGTERM, before SIGKILL.
 	stopGrace = 3 * time.Second

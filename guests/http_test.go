@@ -14,7 +14,10 @@ import (
 	"time"
 
 	"github.com/wcluster/wcluster/guests/httpcases"
+	"github.com/wcluster/wcluster/internal/leaktest"
 )
+
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // TestNativeServer runs hello-c's own sources as a native process, with sanitizers where there are any, so that a
 // wrong step in the parser is found without a Wasm host between.

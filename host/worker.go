@@ -36,7 +36,8 @@ type worker struct {
 
 // runWorker answers the exit code of the process.
 func runWorker() int {
-	_ = unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&[]byte("wcluster\x00")[0])), 0, 0, 0) // for top(1) alone
+	// What top(1) shows, and what tells a worker from the command for pkill(1). At most 15 bytes.
+	_ = unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(unsafe.StringData("wcluster-worker\x00"))), 0, 0, 0)
 	l, err := newLink(channel)
 	if err != nil {
 		// The master reports the same from its side; this is for a person who started the role by hand.

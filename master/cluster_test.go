@@ -264,7 +264,7 @@ func TestGuestArgumentsAndEnvironment(t *testing.T) {
 			t.Errorf("fork with environment entry %q", bad)
 		}
 	}
-	if _, err := c.Fork("BIG=" + strings.Repeat("x", maxEnvironment)); err == nil || !strings.Contains(err.Error(), "at most") {
+	if _, err := c.Fork("BIG=" + strings.Repeat("x", abi.MaxControl)); err == nil || !strings.Contains(err.Error(), "at most") {
 		t.Errorf("fork with a huge environment: %v", err)
 	}
 	if len(c.Workers()) != 1 {

@@ -189,6 +189,9 @@ func play(role string) {
 	if act == nil {
 		check(fmt.Errorf("no role %q", name))
 	}
+	if strings.HasPrefix(os.Args[0], "wcluster: worker 2 ") {
+		act = roles["good"] // beside an offender there is one who behaves
+	}
 	act(f)
 	quit(0)
 }

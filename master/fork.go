@@ -1,8 +1,8 @@
 package master
 
 import (
+	"encoding/json"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -80,10 +80,6 @@ func (w *Worker) begin() {
 	go w.read()
 	go w.reap()
 }
-
-// maxEnvironment bounds arguments and environment of a guest together: half of what a config frame may hold, since
-// JSON may double it.
-const maxEnvironment = abi.MaxControl / 4
 
 // spawnWorker starts the process and makes the Worker. On an error nothing is left.
 func (c *Cluster) spawnWorker(id uint32, env []string) (*Worker, error) {
@@ -191,12 +187,13 @@ func (c *Cluster) configure(id uint32, env []string) (*config, error) {
 		CPUs: s.CPUs, MaxMessage: uint32(s.MaxMessage), CacheDir: p.cacheDir, Debug: s.Debug,
 		Preopens: preopens, GracefulTimeout: int64(s.GracefulTimeout),
 	}
-	size := 0
-	for _, text := range slices.Concat(body.Args, body.Env) {
-		size += len(text) + 1
+	// Here it is the caller's mistake; as a frame that cannot be sent it would be the worker's end.
+	text, err := json.Marshal(body)
+	if err != nil {
+		return nil, fmt.Errorf("encode config: %w", err)
 	}
-	if size > maxEnvironment {
-		return nil, fmt.Errorf("arguments and environment have %d bytes, at most %d", size, maxEnvironment)
+	if len(text) > abi.MaxControl {
+		return nil, fmt.Errorf("arguments and environment are too long: %d bytes as JSON, at most %d", len(text), abi.MaxControl)
 	}
 	module, err := p.module.open()
 	if err != nil {

@@ -35,7 +35,7 @@ func TestOffendersDieAlone(t *testing.T) {
 			t.Parallel()
 			c := parallelCluster(t, role, listenOn(tcp(0)))
 			r := record(c)
-			offender := fork(t, c)
+			offender, sibling := fork(t, c), fork(t, c)
 			e := r.of(t, offender, EventExit).Exit
 			if e.Signal != syscall.SIGKILL || e.Suicide || e.Fault == nil || e.Fault.Reason != abi.FaultProtocol {
 				t.Fatalf("exit %+v, fault %+v", e, e.Fault)
@@ -43,10 +43,17 @@ func TestOffendersDieAlone(t *testing.T) {
 			if !strings.Contains(e.Fault.Text, want) || strings.Contains(e.Fault.Text, "\n") {
 				t.Errorf("fault %q, want %q in one line", e.Fault.Text, want)
 			}
-			for _, l := range r.lines() {
-				if strings.Contains(l, "6.6.6.6") {
+			for _, e := range r.until(t, "the events so far", func([]Event) bool { return true }) {
+				if e.Address.Address == "6.6.6.6" {
 					t.Error("a forged event was told")
 				}
+			}
+			r.of(t, sibling, EventListening)
+			if got := visit(t, c.Listeners()[0]); got != "2" {
+				t.Errorf("worker %q answered", got)
+			}
+			if _, err := sibling.Ping(t.Context()); err != nil || sibling.State() != StateListening {
+				t.Errorf("the sibling is %v: %v", sibling.State(), err)
 			}
 		})
 	}

@@ -288,6 +288,31 @@ func TestAdoptedSockets(t *testing.T) {
 	conn.Close()
 }
 
+func TestAGuestListensOnADescriptorThatTheSettingsList(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := l.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	l.Close()
+	n := int(file.Fd())
+	c := cluster(t, "good", func(s *Settings) { s.FDs = []int{n} })
+	r := record(c)
+	w := fork(t, c)
+	send(t, w, fmt.Sprintf("listen fd:%d", n))
+	if e := r.of(t, w, EventListening); e.Address.Fd != n || e.Address.AddressType != "tcp4" {
+		t.Errorf("listening %+v", e.Address)
+	}
+	send(t, w, fmt.Sprintf("listen fd:%d", n+1))
+	if got := r.said(t, w, "errno"); got != "errno EACCES" {
+		t.Errorf("another descriptor: %q", got)
+	}
+}
+
 func TestGuestsListen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.sock")
 	c := cluster(t, "good", func(s *Settings) {

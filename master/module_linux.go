@@ -50,7 +50,7 @@ func moduleError(path string, err error) error {
 	var pathErr *fs.PathError
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("read module %s: no such file: %w", path, fs.ErrNotExist)
+		return fmt.Errorf("read module %s: %w; give the path of a .wasm file", path, fs.ErrNotExist)
 	case errors.As(err, &pathErr):
 		return fmt.Errorf("read module %s: %w", path, pathErr.Err)
 	default:
@@ -59,7 +59,7 @@ func moduleError(path string, err error) error {
 }
 
 var (
-	errEmptyModule = errors.New("the file is empty")
+	errEmptyModule = errors.New("the file is empty; give a .wasm file built for wasip1")
 	errLargeModule = fmt.Errorf("more than %d bytes", int64(maxModule))
 )
 

@@ -34,6 +34,8 @@ type record struct {
 
 	Exit *exitRecord `json:"exit,omitempty"` // exit
 
+	Replaces uint32 `json:"replaces,omitempty"` // replaced: the worker that ended
+
 	Delay float64 `json:"delay,omitempty"` // restart, fork-error: seconds until the next try
 	Count int     `json:"count,omitempty"` // degraded: workers that ended since it was last said
 	Error string  `json:"error,omitempty"` // fork-error
@@ -163,6 +165,8 @@ func (r *reporter) note(n supervisor.Note) {
 	switch n.Kind {
 	case supervisor.NoteRestart:
 		r.tell(record{Event: "restart", Worker: n.Worker, Delay: n.Delay.Seconds()})
+	case supervisor.NoteReplaced:
+		r.tell(record{Event: "replaced", Worker: n.Worker, Replaces: n.Replaces})
 	case supervisor.NoteForkError:
 		r.tell(record{Event: "fork-error", Error: n.Err.Error(), Delay: n.Delay.Seconds()})
 	case supervisor.NoteDegraded:

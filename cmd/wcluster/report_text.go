@@ -54,6 +54,8 @@ func (f *textFormat) about(r *record) string {
 		return fmt.Sprintf("worker %d %s", r.Worker, r.Exit.text())
 	case "restart":
 		return fmt.Sprintf("worker %d is replaced in %v", r.Worker, span(r.Delay))
+	case "replaced":
+		return fmt.Sprintf("worker %d replaces worker %d", r.Worker, r.Replaces)
 	case "fork-error":
 		return fmt.Sprintf("%s; trying again in %v", oneLine(r.Error), span(r.Delay))
 	case "degraded":

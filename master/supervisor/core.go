@@ -15,13 +15,13 @@ type core struct {
 	policy Policy
 	chance func() float64
 
-	slots    []*slot
-	window   []time.Time // restarts within the last Period, oldest first
-	restarts int
-	everUp   bool // a worker has been online
-	stopping bool
-	result   *Result // once it is over
-	code     int     // the worst so far
+	slots      []*slot
+	window     []time.Time // restarts within the last Period, oldest first
+	restarts   int
+	everWorked bool // a worker has listened, or lived for a while
+	stopping   bool
+	result     *Result // once it is over
+	code       int     // the worst so far
 
 	degraded bool
 	pace     time.Duration // degraded: between two restarts
@@ -43,7 +43,9 @@ type slot struct {
 	online   bool      // up
 	calm     bool      // up: it is old enough to have reset the delays
 	fails    int       // workers in a row that did not become healthy
-	noStart  bool      // its worker died in its start, before any worker was online
+	noStart  bool      // its worker failed by itself before it had worked
+	last     uint32    // the id of the worker before this one, or 0
+	listened bool      // up
 	progress progress
 }
 
@@ -89,10 +91,14 @@ func newCore(p Policy, now time.Time, chance func() float64) *core {
 }
 
 // forked says that a slot has its worker.
-func (c *core) forked(i int, worker uint32, now time.Time) {
+func (c *core) forked(i int, worker uint32, now time.Time) []action {
 	s := c.slots[i]
-	s.phase, s.worker, s.forked, s.online, s.calm = up, worker, now, false, false
+	s.phase, s.worker, s.forked, s.online, s.listened, s.calm = up, worker, now, false, false, false
 	s.progress = progress{}
+	if s.last == 0 || c.degraded {
+		return nil
+	}
+	return []action{note{Note{Kind: NoteReplaced, Worker: worker, Replaces: s.last}}}
 }
 
 // forkFailed says that a slot has not. A cluster that was closed or is disconnecting will never give it one.
@@ -118,8 +124,15 @@ func (c *core) find(worker uint32) *slot {
 // online says that a worker's guest is about to start.
 func (c *core) online(worker uint32, now time.Time) {
 	if s := c.find(worker); s != nil {
-		s.online, c.everUp = true, true
+		s.online = true
 		s.progress = progress{since: now, answered: now}
+	}
+}
+
+// listening says that a worker's guest waits for connections: it works.
+func (c *core) listening(worker uint32) {
+	if s := c.find(worker); s != nil {
+		s.listened, c.everWorked = true, true
 	}
 }
 
@@ -129,15 +142,18 @@ func (c *core) exited(worker uint32, e *master.Exit, now time.Time) []action {
 	if s == nil {
 		return nil
 	}
-	if now.Sub(s.forked) >= healthy {
+	age := now.Sub(s.forked)
+	if age >= healthy {
 		s.fails = 0
 	}
+	c.everWorked = c.everWorked || age >= worked
+	s.last = worker
 	if !c.replaces(e) {
 		s.phase = over
 		c.code = max(c.code, codeOf(e))
 		return append(c.say(Note{Kind: NoteEnd, Worker: worker, Exit: e}, now), c.maybeOver()...)
 	}
-	s.noStart = !s.online && e.Fault != nil && e.Fault.Reason == abi.FaultStart
+	s.noStart = !s.listened && e.Fault != nil && (e.Fault.Reason == abi.FaultStart || e.Fault.Reason == abi.FaultTrap)
 	if c.nobodyStarts() {
 		return c.giveUp(worker, e)
 	}
@@ -151,21 +167,22 @@ func (c *core) replaces(e *master.Exit) bool {
 	case c.stopping, e.Suicide, c.policy.Restart == Never:
 		return false
 	case c.policy.Restart == OnFailure:
-		return e.Code != 0 || e.Signal != 0
+		return e.Code != 0 || e.Signal != 0 || e.Fault != nil
 	default:
 		return true
 	}
 }
 
-// nobodyStarts is whether every slot's worker has died in its start and none was ever online: then the module or the
-// machine is at fault, and trying again would only say so again.
+// nobodyStarts is whether every slot's worker has failed in its start and none has ever worked: then the module or the
+// machine is at fault, and trying again would only say so again. An exit code alone does not count as such a failure: a
+// guest may find that what it needs is not there yet.
 func (c *core) nobodyStarts() bool {
 	for _, s := range c.slots {
 		if !s.noStart {
 			return false
 		}
 	}
-	return !c.everUp
+	return !c.everWorked
 }
 
 func (c *core) giveUp(worker uint32, e *master.Exit) []action {

@@ -60,7 +60,7 @@ func (s *sim) do(todo []action) {
 			}
 			s.last++
 			lives, online, e := s.fate(s.last)
-			s.core.forked(a.slot, s.last, s.now)
+			todo = append(todo, s.core.forked(a.slot, s.last, s.now)...)
 			s.alive[s.last], s.exits[s.last] = time.Time{}, e
 			if e != nil {
 				s.alive[s.last] = s.now.Add(lives)
@@ -107,7 +107,7 @@ func (s *sim) kinds() string {
 	var all []string
 	for _, n := range s.notes {
 		all = append(all, map[NoteKind]string{
-			NoteRestart: "restart", NoteEnd: "end", NoteForkError: "fork-error", NoteDegraded: "degraded",
+			NoteRestart: "restart", NoteReplaced: "replaced", NoteEnd: "end", NoteForkError: "fork-error", NoteDegraded: "degraded",
 			NoteRecovered: "recovered", NoteGivenUp: "given-up",
 		}[n.Kind])
 	}
@@ -134,6 +134,8 @@ func TestWhoIsReplaced(t *testing.T) {
 		{"always does not replace suicide", Always, &master.Exit{Suicide: true, Code: 3}, false, 3},
 		{"destroy is suicide, and no failure", Always, &master.Exit{Suicide: true, Code: -1, Signal: syscall.SIGTERM}, false, 0},
 		{"never replaces nobody", Never, crash(), false, 1},
+		{"on-failure replaces a worker that was no worker", OnFailure, &master.Exit{Fault: &master.Fault{Reason: abi.FaultProtocol}}, true, 0},
+		{"a fault is a failure whatever the exit code says", Never, &master.Exit{Fault: &master.Fault{Reason: abi.FaultProtocol}}, false, 1},
 		{"a signal has a code like in a shell", Never, killed(syscall.SIGKILL), false, 137},
 	}
 	for _, tt := range tests {
@@ -244,7 +246,7 @@ func TestACrashLoopIsDegradedAndBounded(t *testing.T) {
 	if st := s.core.status(); st.State != Running || st.Online != 8 {
 		t.Errorf("healed: %+v", st)
 	}
-	if got := s.kinds(); !strings.HasSuffix(got, "recovered") || strings.Count(got, "recovered") != 1 {
+	if got := s.kinds(); strings.Count(got, "recovered") != 1 {
 		t.Errorf("notes %q", got)
 	}
 }
@@ -256,8 +258,17 @@ func TestAFewRestartsAreNotDegraded(t *testing.T) {
 		s.exit(id+1, crash())
 	}
 	s.run(time.Second)
-	if st := s.core.status(); st.State != Running || st.Online != 8 || s.kinds() != "restart restart restart restart restart" {
+	if st := s.core.status(); st.State != Running || st.Online != 8 || strings.Count(s.kinds(), "restart") != DefaultIntensity {
 		t.Errorf("%+v %s", st, s.kinds())
+	}
+	// Each restart is said twice: when the worker ends, and when another has its place.
+	for _, n := range s.notes {
+		if n.Kind == NoteReplaced && (n.Replaces < 1 || n.Replaces > DefaultIntensity || n.Worker <= 8) {
+			t.Errorf("worker %d replaces worker %d", n.Worker, n.Replaces)
+		}
+	}
+	if got := strings.Count(s.kinds(), "replaced"); got != DefaultIntensity {
+		t.Errorf("%d workers were replaced, %d times that was said", DefaultIntensity, got)
 	}
 }
 
@@ -278,6 +289,35 @@ func TestItGivesUpWhenNobodyStarts(t *testing.T) {
 	s.run(time.Minute)
 	if len(s.forks) != forks {
 		t.Error("it forks after it gave up")
+	}
+}
+
+func TestItGivesUpWhenEveryGuestTrapsAtItsStart(t *testing.T) {
+	s := simulate(t, Policy{Workers: 2})
+	s.fate = func(uint32) (time.Duration, bool, *master.Exit) {
+		return 20 * time.Millisecond, true, trap()
+	}
+	s.run(time.Second)
+	if s.quit == nil || s.quit.Code != 1 || s.quit.Err == nil {
+		t.Fatalf("result %+v", s.quit)
+	}
+}
+
+func trap() *master.Exit {
+	return &master.Exit{Code: 1, Fault: &master.Fault{Reason: abi.FaultTrap, Text: "unreachable"}}
+}
+
+func TestATrapIsNoReasonToGiveUpOnceAWorkerHasListened(t *testing.T) {
+	s := simulate(t, Policy{Workers: 2})
+	s.fate = func(uint32) (time.Duration, bool, *master.Exit) { return 0, true, nil }
+	s.run(10 * time.Millisecond)
+	s.core.listening(1)
+	s.fate = func(uint32) (time.Duration, bool, *master.Exit) { return 20 * time.Millisecond, true, trap() }
+	s.exit(1, trap())
+	s.exit(2, trap())
+	s.run(time.Minute)
+	if s.quit != nil {
+		t.Errorf("result %+v", s.quit)
 	}
 }
 

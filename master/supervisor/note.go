@@ -13,6 +13,7 @@ type NoteKind uint8
 // What is worth a line in the log.
 const (
 	NoteRestart   NoteKind = 1 + iota // a worker has ended and is replaced after Delay
+	NoteReplaced                      // a worker has taken the place of Replaces; not said while degraded
 	NoteEnd                           // a worker has ended and is not replaced
 	NoteForkError                     // a worker could not be forked; tried again after Delay
 	NoteDegraded                      // restarts come too fast; again at most every 10 s while it lasts, with Count
@@ -22,12 +23,13 @@ const (
 
 // Note is something that a supervisor did or saw. A degraded cluster makes one at most every 10 s.
 type Note struct {
-	Kind   NoteKind
-	Worker uint32        // id of the worker that ended; else 0
-	Exit   *master.Exit  // how; nil where none did
-	Err    error         // of NoteForkError
-	Delay  time.Duration // until the next try
-	Count  int           // NoteDegraded: workers that ended, or could not be forked, since the last note
+	Kind     NoteKind
+	Worker   uint32        // id of the worker that ended, or, with NoteReplaced, of the new one; else 0
+	Replaces uint32        // NoteReplaced: id of the worker that ended
+	Exit     *master.Exit  // how; nil where none did
+	Err      error         // of NoteForkError
+	Delay    time.Duration // until the next try
+	Count    int           // NoteDegraded: workers that ended, or could not be forked, since the last note
 }
 
 // String is one line, without a newline.
@@ -35,6 +37,8 @@ func (n Note) String() string {
 	switch n.Kind {
 	case NoteRestart:
 		return fmt.Sprintf("worker %d: %v; restarting in %v", n.Worker, n.Exit, round(n.Delay))
+	case NoteReplaced:
+		return fmt.Sprintf("worker %d replaces worker %d", n.Worker, n.Replaces)
 	case NoteEnd:
 		return fmt.Sprintf("worker %d: %v", n.Worker, n.Exit)
 	case NoteForkError:
@@ -101,6 +105,8 @@ func codeOf(e *master.Exit) int {
 		return 0
 	case e.Signal != 0:
 		return 128 + int(e.Signal)
+	case e.Fault != nil:
+		return max(e.Code, 1)
 	default:
 		return e.Code
 	}

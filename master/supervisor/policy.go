@@ -59,6 +59,9 @@ const (
 	// healthy is the age at which a worker is taken to work: its slot's delay is the smallest again.
 	healthy = 10 * time.Second
 
+	// worked is the age at which a worker is taken to have started, even if it never listened.
+	worked = time.Second
+
 	// noteInterval is how often a degraded cluster says so at most.
 	noteInterval = 10 * time.Second
 )

@@ -76,6 +76,9 @@ func (s *Supervisor) Start() error {
 		s.cluster.On(master.EventOnline, func(e master.Event) {
 			s.post(func(now time.Time) []action { s.core.online(e.Worker.ID(), now); return nil })
 		}),
+		s.cluster.On(master.EventListening, func(e master.Event) {
+			s.post(func(time.Time) []action { s.core.listening(e.Worker.ID()); return nil })
+		}),
 		s.cluster.On(master.EventExit, func(e master.Event) {
 			s.post(func(now time.Time) []action { return s.core.exited(e.Worker.ID(), e.Exit, now) })
 		}),
@@ -241,8 +244,7 @@ func (s *Supervisor) fork(slot int) []action {
 	if err != nil {
 		return s.core.forkFailed(slot, err, time.Now())
 	}
-	s.core.forked(slot, w.ID(), time.Now())
-	return nil
+	return s.core.forked(slot, w.ID(), time.Now())
 }
 
 // ping waits for the answer in a goroutine of its own, which ends with the answer or with the worker.

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -149,9 +150,9 @@ func (v *supervised) start(t *testing.T) {
 func TestAKilledWorkerIsReplacedAndShutdownEndsAll(t *testing.T) {
 	v := supervise(t, "good", Policy{Workers: 2, BackoffMin: time.Millisecond})
 	v.start(t)
-	first := <-v.online
+	victim := <-v.online
 	<-v.online
-	first.Process().Kill(syscall.SIGKILL)
+	victim.Process().Kill(syscall.SIGKILL)
 	third := <-v.online
 	if third.ID() != 3 {
 		t.Errorf("the replacement is %v", third)
@@ -167,7 +168,7 @@ func TestAKilledWorkerIsReplacedAndShutdownEndsAll(t *testing.T) {
 	if len(v.cluster.Workers()) != 0 {
 		t.Error("workers are left")
 	}
-	if len(v.notes) == 0 || !strings.HasPrefix(v.notes[0], "worker 1: signal SIGKILL; restarting in ") {
+	if len(v.notes) == 0 || !strings.HasPrefix(v.notes[0], fmt.Sprintf("%v: signal SIGKILL; restarting in ", victim)) {
 		t.Errorf("notes %q", v.notes)
 	}
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // patience is how long a test waits for what should happen at once.
-const patience = 2 * time.Second
+const patience = 20 * time.Second
 
 func newSystem(tb testing.TB, c Config) *System {
 	tb.Helper()
@@ -211,7 +211,11 @@ func newActor(tb testing.TB) *actor {
 	a.tid = <-started
 	tb.Cleanup(func() {
 		close(a.calls)
-		<-a.ended
+		select {
+		case <-a.ended:
+		case <-time.After(patience):
+			tb.Error("the actor's call does not return")
+		}
 	})
 	return a
 }
@@ -220,8 +224,8 @@ func newActor(tb testing.TB) *actor {
 func (a *actor) start(call func()) (returned chan struct{}) {
 	returned = make(chan struct{})
 	a.calls <- func() {
+		defer close(returned)
 		call()
-		close(returned)
 	}
 	return returned
 }

@@ -146,6 +146,7 @@ func (p *Poller) look(limit int) (int, unix.Errno) {
 // sleep waits in epoll. Syscall, never RawSyscall: a collection would wait for this thread as long as the thread waits
 // for the kernel (measured: 247 s).
 func (p *Poller) sleep(deadline int64, limit int) (int, unix.Errno) {
+	p.stepAside()
 	p.BeforeWait()
 	defer p.AfterWait()
 	now := p.Now()

@@ -2,9 +2,9 @@
  *
  *	./native-c PORT WORKERS        listens on 127.0.0.1:PORT; port 0 takes a free one
  *
- * Parser, answers, connections and listeners are guests/hello-c's own sources, and the answers the same bytes. Only the
- * loop differs: one epoll instance for each forked worker, EPOLLEXCLUSIVE on the shared listener, one accept for
- * each wake. The first line on stdout says where it listens.
+ * Parser, answers, connections and listeners are guests/hello-c's own sources, and the answers the same bytes.
+ * Only the loop differs: one epoll instance for each forked worker, EPOLLEXCLUSIVE on the shared listener, one
+ * accept for each wake. The first line on stdout says where it listens.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -31,8 +31,8 @@
 /* A descriptor is below this: connections, the listener, epoll, stdio, and what the parent left open. */
 #define FD_MAX (CONN_MAX + 64)
 
-/* EPOLLEXCLUSIVE wakes the longest-registered waiter first, so one worker would take nearly all connections; going to the
- * end of the queue now and then spreads them, as wcluster's host does too. */
+/* EPOLLEXCLUSIVE wakes the longest-registered waiter first, so one worker would take nearly all connections; going
+ * to the end of the queue now and then spreads them, as wcluster's host does too. */
 #define ACCEPTS_PER_TURN 8
 
 static int epoll = -1;

@@ -20,7 +20,7 @@ typedef int32_t wcluster_errno;
 #define WCLUSTER_IMPORT(name) __attribute__((import_module("wcluster"), import_name(name)))
 
 /* Flags of wcluster_listen. */
-#define WCLUSTER_LISTEN_IPV6ONLY 0x2u /* tcp6 only: do not take IPv4 connections as well */
+#define WCLUSTER_LISTEN_IPV6ONLY 0x2u /* tcp://[::]: do not take IPv4 connections as well */
 
 /* Interests of wcluster_watch, and what wcluster_wait reports in ready. */
 #define WCLUSTER_READ 0x1u
@@ -47,8 +47,11 @@ typedef struct {
 	int32_t fd;    /* a descriptor that came along, or -1 */
 } wcluster_record;
 
-_Static_assert(sizeof(wcluster_event) == 16, "wcluster_event is 16 bytes");
-_Static_assert(sizeof(wcluster_record) == 16, "wcluster_record is 16 bytes");
+#ifdef __cplusplus
+static_assert(sizeof(wcluster_event) == 16 && sizeof(wcluster_record) == 16, "the ABI's records are 16 bytes");
+#else
+_Static_assert(sizeof(wcluster_event) == 16 && sizeof(wcluster_record) == 16, "the ABI's records are 16 bytes");
+#endif
 
 typedef void (*wcluster_callback)(void *context, uint32_t from, const void *data, uint32_t len, int32_t fd);
 
