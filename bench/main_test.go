@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -8,7 +9,13 @@ import (
 	"github.com/wcluster/wcluster/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m, "main.startProcess", "main.(*measurement)") }
+func TestMain(m *testing.M) {
+	code := leaktest.Run(m, "main.startProcess", "main.(*measurement)")
+	if sharedShop != nil {
+		sharedShop.close()
+	}
+	os.Exit(code)
+}
 
 func TestFlagsSayWhatToChange(t *testing.T) {
 	for name, c := range map[string]struct{ args, want string }{

@@ -14,7 +14,10 @@ import (
 	"time"
 )
 
-// withPeer opens a workshop in which the Go peer is built.
+// sharedShop is the workshop of all tests, in which the Go peer is built once; nil before the first that needs it.
+var sharedShop *workshop
+
+// withPeer answers a workshop, and the Go peer, which is built in it.
 func withPeer(t *testing.T, tools ...string) (*workshop, *server) {
 	t.Helper()
 	found, err := serversNamed([]string{"go"})
@@ -26,15 +29,21 @@ func withPeer(t *testing.T, tools ...string) (*workshop, *server) {
 	if missing := s.missing(); missing != "" {
 		t.Skip(missing)
 	}
-	shop, err := openWorkshop(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { shop.close() })
 	if err := adoptOrphans(); err != nil {
 		t.Fatal(err)
 	}
-	return shop, &s
+	if sharedShop == nil {
+		shop, err := openWorkshop(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		sharedShop = shop
+		if err := s.build(t.Context(), shop); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.build = nil
+	return sharedShop, &s
 }
 
 func nothingLeft(t *testing.T) {

@@ -8,7 +8,8 @@ import (
 )
 
 // drain lets the guest finish what it has, and then ends the process: at the master's wish or the guest's own. A guest
-// that reads its inbox is told and ends its connections itself; for any other they are ended at a quiet moment of each.
+// that reads its inbox is told and ends its connections itself, and is not ended while it waits for room to send what it
+// still has to say; for any other the connections are ended at a quiet moment of each.
 func (w *worker) drain() {
 	if w.sys.Draining() {
 		return
@@ -18,7 +19,7 @@ func (w *worker) drain() {
 		aware = false // an inbox that full is not being read
 	}
 	w.sys.Drain(w.graceful(), aware, func() bool {
-		return !aware || w.left || w.machine.Told()
+		return !aware || (w.left || w.machine.Told()) && !w.machine.AwaitsRoom()
 	}, w.drained)
 }
 

@@ -72,3 +72,28 @@ func TestBusyKeepAliveClientIsLetGo(t *testing.T) {
 	}
 	t.Logf("disconnected after %v; %d requests answered, %d cut short", took, l.answered.Load(), len(l.failed))
 }
+
+// TestMessagesOfALeavingGuestArrive has a guest with more to say than the channel takes, because handlers are slow, when
+// it is told to leave.
+func TestMessagesOfALeavingGuestArrive(t *testing.T) {
+	c := start(t, hosttest.Guest(t, "guests/count-c/count.wasm"), 1, listen)
+	c.await(master.EventListening, 1)
+	hold := make(chan struct{})
+	c.Once(master.EventMessage, func(master.Event) { <-hold })
+	l := startLoad(&load{target: c.target(), path: "/", body: "hello from worker", keep: true}, 4)
+	// The channel, the master's queue for this worker and the worker's outbox hold 4 MiB each at the most; a message and
+	// its header are 35 bytes.
+	const enough = 3 * (4 << 20) / 35
+	l.reach(t, enough*5/4)
+	gone := make(chan struct{})
+	c.Disconnect(func() { close(gone) })
+	l.finish()
+	l.report(t)
+	close(hold)
+	select {
+	case <-gone:
+	case <-time.After(patience):
+		t.Fatal("the worker did not leave")
+	}
+	c.await(master.EventMessage, int(l.answered.Load()))
+}

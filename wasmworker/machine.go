@@ -195,6 +195,9 @@ func (m *Machine) ended(err error, reason abi.FaultReason) Result {
 // does not end for want of connections.
 func (m *Machine) Told() bool { return m.told }
 
+// AwaitsRoom says whether the guest waits for room to send another message: it has more to say.
+func (m *Machine) AwaitsRoom() bool { return m.sys.Awaits(m.Inbox)&wasip1.ReadyWrite != 0 }
+
 // Aware says whether the guest reads its inbox, by descriptor or by callback, and so hears that it is to disconnect.
 func (m *Machine) Aware() bool {
 	_, open := m.inboxOpen()

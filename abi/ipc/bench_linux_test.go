@@ -64,6 +64,7 @@ func BenchmarkConnOneWay(b *testing.B) {
 					}
 					if err := from.Message(body); err != nil {
 						b.Error(err)
+						from.Close() // so that nobody waits for more
 						return
 					}
 				}

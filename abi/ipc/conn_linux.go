@@ -121,8 +121,10 @@ func (c *Conn) send() {
 	defer close(c.dead)
 	var err error
 	flush := func(fd uintptr) bool {
-		err = c.flying.Flush(int(fd))
-		c.account()
+		for err = nil; err == nil && c.flying.Queued() > 0; {
+			err = c.flying.flushSome(int(fd))
+			c.account()
+		}
 		return err != unix.EAGAIN
 	}
 	for err == nil && c.swap() {

@@ -280,6 +280,37 @@ func TestConnQueueEmptiesWhenThePeerReads(t *testing.T) {
 	}
 }
 
+// Who never has more under way than half the queue holds is never refused: what has been sent counts no longer, though
+// the same flush goes on with what is left.
+func TestConnQueueForgetsWhatHasBeenSent(t *testing.T) {
+	master, worker := newConns(t)
+	const size, batch = 1000, queue / 4 / 1000
+	received := make(chan struct{}, 2) // batches under way
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := range 100 * batch {
+			if i%batch == 0 {
+				received <- struct{}{}
+			}
+			if err := master.Message(make([]byte, size)); err != nil {
+				t.Errorf("message %d: %v", i, err)
+				master.Close()
+				return
+			}
+		}
+	})
+	for i := range 100 * batch {
+		if _, err := worker.Receive(); err != nil {
+			t.Error(err)
+			break
+		}
+		if i%batch == batch-1 {
+			<-received
+		}
+	}
+	wg.Wait()
+}
+
 // What a worker said before it died is heard, then the end; who sends it a message is told.
 func TestConnPeerDies(t *testing.T) {
 	m, w, err := ipc.Pair()

@@ -23,6 +23,10 @@ const (
 	// that asks for sockets and never reads the answers must not fill it.
 	maxQueuedFDs = 2 * abi.MaxFDs
 
+	// writeSize bounds what one sendmsg is asked to take. The socket's buffer holds less, but a peer that reads meanwhile
+	// would keep the kernel at it, and RawSyscall the scheduler waiting, for as long as the queue is long.
+	writeSize = 256 << 10
+
 	// keepBuffer is the largest empty buffer that a Writer holds on to without patience.
 	keepBuffer = 256 << 10
 )
@@ -146,14 +150,24 @@ func (w *Writer) push(h abi.Header, body []byte) {
 // unix.EAGAIN when the socket is full; EPIPE means that the peer is gone.
 func (w *Writer) Flush(socket int) error {
 	for w.Queued() > 0 {
-		n, err := w.sendOnce(socket)
-		if err != nil {
+		if err := w.flushSome(socket); err != nil {
 			return err
 		}
-		w.start += n
-		w.sent += uint64(n)
 	}
-	w.drained()
+	return nil
+}
+
+// flushSome is one step of Flush, for when something waits.
+func (w *Writer) flushSome(socket int) error {
+	n, err := w.sendOnce(socket)
+	if err != nil {
+		return err
+	}
+	w.start += n
+	w.sent += uint64(n)
+	if w.Queued() == 0 {
+		w.drained()
+	}
 	return nil
 }
 
@@ -182,6 +196,7 @@ func (w *Writer) sendOnce(socket int) (int, error) {
 	if len(w.rides) > next {
 		part = part[:w.rides[next].at-w.sent]
 	}
+	part = part[:min(len(part), writeSize)]
 	w.iov.Base = &part[0]
 	w.iov.SetLen(len(part))
 	w.msg = unix.Msghdr{Iov: &w.iov}

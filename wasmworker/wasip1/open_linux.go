@@ -113,3 +113,16 @@ func (s *System) FindVirtual(v Virtual) (fd uint32, found bool) {
 	}
 	return 0, false
 }
+
+// Awaits is what the guest waits for, or watches, at the descriptors that v stands behind.
+func (s *System) Awaits(v Virtual) (bits uint32) {
+	for _, e := range s.table.entries {
+		if e != nil && e.kind == KindVirtual && e.virtual == v {
+			bits |= e.poll.watch
+			if e.poll.turn == s.poller.seq {
+				bits |= e.poll.want
+			}
+		}
+	}
+	return bits
+}

@@ -57,11 +57,14 @@ func TestListenersSharedByTwoWorkers(t *testing.T) {
 		a := newActor(t)
 		b := newBell(t, s)
 		stop := false
+		plain, errno := s.OpenVirtual(&wakeable{stop: &stop})
+		ok(t, errno)
+		ok(t, s.Watch(plain, ReadyRead, 99))
 		served := a.start(func() {
 			out := make([]WaitEvent, 4)
 			for !stop {
 				for _, ev := range out[:s.Wait(out, Forever)] {
-					if ev.Ready != ReadyRead {
+					if ev.Token == 99 {
 						continue
 					}
 					if fd, errno := s.SockAccept(ev.Fd, fdflagNonblock); errno == 0 {
@@ -71,14 +74,8 @@ func TestListenersSharedByTwoWorkers(t *testing.T) {
 				}
 			}
 		})
-		plain, errno := s.OpenVirtual(&wakeable{stop: &stop})
-		ok(t, errno)
-		_ = plain
 		ends = append(ends, func() {
-			b.ring(t, func() {
-				stop = true
-				_ = s.Watch(plain, ReadyRead, 99)
-			})
+			b.ring(t, func() { stop = true })
 			await(t, "the worker ends", served)
 		})
 	}
