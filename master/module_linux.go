@@ -46,11 +46,20 @@ func readModule(path string) (*module, error) {
 	return m, nil
 }
 
+// noModule says that there is no file at path.
+type noModule struct{ path string }
+
+func (e noModule) Error() string {
+	return fmt.Sprintf("read module %s: no such file; give the path of a .wasm file", e.path)
+}
+
+func (noModule) Unwrap() error { return fs.ErrNotExist }
+
 func moduleError(path string, err error) error {
 	var pathErr *fs.PathError
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("read module %s: %w; give the path of a .wasm file", path, fs.ErrNotExist)
+		return noModule{path}
 	case errors.As(err, &pathErr):
 		return fmt.Errorf("read module %s: %w", path, pathErr.Err)
 	default:

@@ -60,8 +60,8 @@ func (s *System) acceptOnce(e *Entry) (int, Errno) {
 		switch en {
 		case 0:
 			e.acc.took = true
-			if e.acc.since++; e.acc.since >= rejoinAfter {
-				s.poller.rejoin(e)
+			if e.acc.since++; e.acc.since >= restAfter {
+				s.poller.rest(e)
 			}
 			return int(n), 0
 		case unix.EINTR, unix.ECONNABORTED,

@@ -22,10 +22,15 @@ const (
 // Forever is a deadline that never comes. Deadlines are in nanoseconds of Poller.Now.
 const Forever = int64(-1)
 
-// rejoinAfter is after how many accepts a listener is taken out of epoll and added again. EPOLLEXCLUSIVE wakes the
-// first in the socket's queue of waiters; going to its end now and then is what spreads connections evenly over the
-// workers (max/min 1.0 to 1.12 over four of them; 3 to 5 with plain epoll).
-const rejoinAfter = 8
+// restAfter is after how many accepts a listener rests: it is out of epoll until there is nothing else to do, or for
+// restFor, and is then added again. EPOLLEXCLUSIVE wakes the first in the socket's queue of waiters; going to its end now
+// and then is what spreads connections evenly over the workers (max/min 1.0 to 1.12 over four of them; 3 to 5 with plain
+// epoll). Resting is for connections that come all at once: siblings that were woken for them have no CPU yet, and the
+// first would take them all.
+const (
+	restAfter = 8
+	restFor   = int64(2 * time.Millisecond)
+)
 
 // muteFor is how long a descriptor is left alone after something failed for want of descriptors or memory. A listener
 // would be ready again at once, and most servers would try again at once.
@@ -94,6 +99,7 @@ type Poller struct {
 	known     roster
 	listening roster
 	muted     roster
+	resting   roster
 
 	changes uint64 // calls of epoll_ctl
 	start   time.Time
@@ -118,6 +124,7 @@ func NewPoller() (*Poller, error) {
 		ep: ep, start: time.Now(), base: ts.Nano(),
 		stale: roster{which: onStale}, known: roster{which: onKnown},
 		listening: roster{which: onListening}, muted: roster{which: onMuted},
+		resting: roster{which: onResting},
 	}
 	// Kernels before 5.11 do not have epoll_pwait2: better to hear of it now than in each wait.
 	if _, errno := p.look(1); errno != 0 {
@@ -210,6 +217,7 @@ func (p *Poller) detach(e *Entry) {
 	}
 	p.unwatch(e)
 	p.muted.drop(e)
+	p.resting.drop(e)
 	p.slots[e.poll.slot] = nil
 	p.free = append(p.free, e.poll.slot)
 }
@@ -238,7 +246,7 @@ func (p *Poller) setListener(e *Entry, bits uint32) Errno {
 		p.ctl(unix.EPOLL_CTL_DEL, e, 0, 0)
 		p.listening.drop(e)
 	}
-	if bits == 0 {
+	if bits == 0 || p.resting.has(e) {
 		return 0
 	}
 	errno := p.ctl(unix.EPOLL_CTL_ADD, e, bits, unix.EPOLLEXCLUSIVE)
@@ -290,8 +298,35 @@ func (p *Poller) rejoin(e *Entry) {
 	}
 }
 
+// rest leaves a listener to the siblings for a moment.
+func (p *Poller) rest(e *Entry) {
+	e.acc.since = 0
+	p.shed(e, 0)
+	p.resting.add(e)
+	e.poll.resumes = p.Now() + restFor
+}
+
+// resume ends the rest of listeners: of all of them when there is nothing else to do, else of those that rested long
+// enough.
+func (p *Poller) resume(all bool) {
+	now := p.Now()
+	for i := len(p.resting.entries) - 1; i >= 0; i-- {
+		e := p.resting.entries[i]
+		if !all && now < e.poll.resumes {
+			continue
+		}
+		p.resting.drop(e)
+		if p.need(e, p.wanted(e)) != 0 {
+			p.mute(e) // no memory just now
+			continue
+		}
+		p.shed(e, e.poll.added) // what is watched beside this wait
+	}
+}
+
 // Nudge looks at every listener again that the guest waits for.
 func (p *Poller) Nudge() {
+	p.resume(true)
 	for _, e := range p.slots {
 		if e != nil && e.kind == KindListener {
 			p.rejoin(e)
@@ -302,6 +337,7 @@ func (p *Poller) Nudge() {
 // mute keeps e from being ready for a while.
 func (p *Poller) mute(e *Entry) {
 	p.shed(e, 0)
+	p.resting.drop(e)
 	p.muted.add(e)
 	e.poll.resumes = p.Now() + muteFor
 	p.ticking = true

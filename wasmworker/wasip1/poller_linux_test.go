@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/wcluster/wcluster/abi"
 )
 
 // waitForToken waits, on the actor's thread, for one event.
@@ -214,13 +216,13 @@ func TestAWatchedListenerComesBackAfterASleepForSomethingElse(t *testing.T) {
 	}
 }
 
-// Rejoining goes to the end of the queue of waiters, and finds what is there.
-func TestRejoin(t *testing.T) {
+// A listener that rests is out of epoll, and back when there is nothing else to do: at the end of the queue of waiters.
+func TestAListenerRestsAfterABatch(t *testing.T) {
 	s := newSystem(t, Config{})
 	listener, addr := openListener(t, s)
 	ok(t, s.Watch(listener, ReadyRead, 1))
 	e, _ := s.table.get(listener)
-	for i := range 4 * rejoinAfter {
+	for i := range 4 * restAfter {
 		dial(t, addr)
 		if got := waitAll(t, s, 4, soon(s)); len(got) != 1 {
 			t.Fatalf("events %+v", got)
@@ -228,9 +230,44 @@ func TestRejoin(t *testing.T) {
 		fd, errno := s.SockAccept(listener, 0)
 		ok(t, errno)
 		ok(t, s.FdClose(fd))
-		if want := (i + 1) % rejoinAfter; e.acc.since != want || e.poll.added != ReadyRead {
+		want := (i + 1) % restAfter
+		if rests := want == 0; e.acc.since != want || (e.poll.added == 0) != rests || s.poller.resting.has(e) != rests {
 			t.Fatalf("%d accepts since it joined, want %d; asked for %d", e.acc.since, want, e.poll.added)
 		}
+	}
+}
+
+// While a listener rests, what else is ready comes first, but not for longer than a listener may rest.
+func TestARestingListenerComesBackInTime(t *testing.T) {
+	s := newSystem(t, Config{})
+	listener, addr := openListener(t, s)
+	ok(t, s.Watch(listener, ReadyRead, 1))
+	busy, peer := stream(t, s, 0)
+	ok(t, s.Watch(busy, ReadyRead, 2))
+	_, err := peer.WriteString("x") // and nobody reads it: there is always something else to do
+	check(t, err)
+	for range restAfter {
+		dial(t, addr)
+		_, errno := s.SockAccept(listener, 0)
+		for errno == abi.EAGAIN { // one a turn
+			_, errno = s.SockAccept(listener, 0)
+		}
+		ok(t, errno)
+	}
+	dial(t, addr)
+	began := s.poller.Now()
+	for {
+		var out [4]WaitEvent
+		n := s.Wait(out[:], Forever)
+		if n == 0 {
+			t.Fatal("a wait for ever ends with nothing")
+		}
+		if out[0].Token == 1 {
+			break
+		}
+	}
+	if took := s.poller.Now() - began; took < restFor/2 {
+		t.Errorf("it came back after %d ns", took)
 	}
 }
 

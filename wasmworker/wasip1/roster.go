@@ -13,6 +13,7 @@ const (
 	onKnown            // watched, and its readiness is known without epoll
 	onListening        // a listener that is in epoll
 	onMuted            // left alone for a while
+	onResting          // a listener left to the siblings for a moment
 	rosters
 )
 

@@ -118,7 +118,7 @@ func TestBlockingAccept(t *testing.T) {
 	b := newBell(t, s)
 	a := newActor(t)
 	var fd uint32
-	for i := range 3 * rejoinAfter {
+	for i := range 3 * restAfter {
 		accepted := a.start(func() { fd, errno = s.SockAccept(listener, 0) })
 		if i < 2 {
 			a.asleep(t)

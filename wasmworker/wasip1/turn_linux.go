@@ -58,6 +58,13 @@ func (p *Poller) turn(deadline int64, limit int) {
 
 // next is how many events there are. After EINTR there are none, and the caller computes its timeout anew.
 func (p *Poller) next(deadline int64, limit int) int {
+	if len(p.resting.entries) > 0 {
+		p.resume(false)
+		if n, _ := p.look(limit); n > 0 || deadline == 0 {
+			return n
+		}
+		p.resume(true) // nothing else to do
+	}
 	var n int
 	var errno unix.Errno
 	if deadline == 0 {
