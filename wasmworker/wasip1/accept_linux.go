@@ -60,9 +60,7 @@ func (s *System) acceptOnce(e *Entry) (int, Errno) {
 		switch en {
 		case 0:
 			e.acc.took = true
-			if e.acc.since++; e.acc.since >= restAfter {
-				s.poller.rest(e)
-			}
+			s.poller.accepted(e)
 			return int(n), 0
 		case unix.EINTR, unix.ECONNABORTED,
 			// Errors of the connection that would have been accepted, accept(2) says: like ECONNABORTED.

@@ -45,6 +45,7 @@ func fdFilestatGet(s *System, m Memory, p []uint64) Errno {
 }
 
 func fdAdvise(s *System, _ Memory, p []uint64) Errno { return s.changeFile(u32(p[0]), rightFdAdvise) }
+
 func fdAllocate(s *System, _ Memory, p []uint64) Errno {
 	return s.changeFile(u32(p[0]), rightFdAllocate)
 }

@@ -65,12 +65,18 @@ func TestSubscriptionDecodes(t *testing.T) {
 		in   string
 		want Subscription
 	}{
-		{"an absolute time of day", `0102030405060708 00 aaaaaaaaaaaaaa 00000000 aaaaaaaa 1112131415161718 ffffffffffffffff 0100 aaaaaaaaaaaa`,
-			Subscription{Userdata: 0x0807060504030201, Tag: eventClock, Clock: clockRealtime, Timeout: 0x1817161514131211, Flags: subclockAbsolute}},
-		{"a relative time", `0100000000000000 00 aaaaaaaaaaaaaa 01000000 aaaaaaaa 0200000000000000 0000000000000000 0000 aaaaaaaaaaaa`,
-			Subscription{Userdata: 1, Tag: eventClock, Clock: clockMonotonic, Fd: 1, Timeout: 2}},
-		{"a descriptor for reading", `0100000000000000 01 aaaaaaaaaaaaaa 78563412 00000000 0000000000000000 0000000000000000 0000 000000000000`,
-			Subscription{Userdata: 1, Tag: eventFdRead, Fd: 0x12345678, Clock: 0x12345678}},
+		{
+			"an absolute time of day", `0102030405060708 00 aaaaaaaaaaaaaa 00000000 aaaaaaaa 1112131415161718 ffffffffffffffff 0100 aaaaaaaaaaaa`,
+			Subscription{Userdata: 0x0807060504030201, Tag: eventClock, Clock: clockRealtime, Timeout: 0x1817161514131211, Flags: subclockAbsolute},
+		},
+		{
+			"a relative time", `0100000000000000 00 aaaaaaaaaaaaaa 01000000 aaaaaaaa 0200000000000000 0000000000000000 0000 aaaaaaaaaaaa`,
+			Subscription{Userdata: 1, Tag: eventClock, Clock: clockMonotonic, Fd: 1, Timeout: 2},
+		},
+		{
+			"a descriptor for reading", `0100000000000000 01 aaaaaaaaaaaaaa 78563412 00000000 0000000000000000 0000000000000000 0000 000000000000`,
+			Subscription{Userdata: 1, Tag: eventFdRead, Fd: 0x12345678, Clock: 0x12345678},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := fromHex(t, tt.in)

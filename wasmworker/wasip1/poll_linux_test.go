@@ -235,32 +235,72 @@ func TestPollDescriptors(t *testing.T) {
 		want []Event
 	}{
 		{"a connection is writable", []Subscription{writable(n(z.stream), 1)}, []Event{{Userdata: 1, Type: eventFdWrite, Nbytes: 1}}},
-		{"a connection is readable when something has come", []Subscription{readable(n(z.stream), 1), readable(some, 2)},
-			[]Event{{Userdata: 2, Type: eventFdRead, Nbytes: 1}}},
+		{
+			"a connection is readable when something has come",
+			[]Subscription{readable(n(z.stream), 1), readable(some, 2)},
+			[]Event{{Userdata: 2, Type: eventFdRead, Nbytes: 1}},
+		},
 		{"a full connection is not writable", []Subscription{writable(full1, 1), after(0, 2)}, []Event{{Userdata: 2}}},
-		{"twice the same subscription is answered twice", []Subscription{readable(some, 1), readable(some, 2)},
-			[]Event{{Userdata: 1, Type: eventFdRead, Nbytes: 1}, {Userdata: 2, Type: eventFdRead, Nbytes: 1}}},
-		{"reading and writing of one descriptor", []Subscription{readable(some, 1), writable(some, 2)},
-			[]Event{{Userdata: 1, Type: eventFdRead, Nbytes: 1}, {Userdata: 2, Type: eventFdWrite, Nbytes: 1}}},
-		{"only writing of one descriptor", []Subscription{readable(n(z.stream), 1), writable(n(z.stream), 2)},
-			[]Event{{Userdata: 2, Type: eventFdWrite, Nbytes: 1}}},
-		{"a peer that is gone", []Subscription{readable(gone, 1), writable(gone, 2)},
-			[]Event{{Userdata: 1, Type: eventFdRead, Nbytes: 1, Flags: eventHangup}, {Userdata: 2, Type: eventFdWrite, Nbytes: 1, Flags: eventHangup}}},
-		{"a direction that was shut down has its end to be read", []Subscription{readable(shut, 1)},
-			[]Event{{Userdata: 1, Type: eventFdRead, Nbytes: 1}}},
-		{"a file is always ready", []Subscription{readable(n(z.file), 1), writable(n(z.file), 2)},
-			[]Event{{Userdata: 1, Type: eventFdRead, Nbytes: 1}, {Userdata: 2, Type: eventFdWrite, Nbytes: 1}}},
-		{"a pipe", []Subscription{readable(n(z.reader), 1), writable(n(z.writer), 2)},
-			[]Event{{Userdata: 2, Type: eventFdWrite, Nbytes: 1}}},
-		{"bad ones are events, and do not keep the others back", []Subscription{readable(n(z.closed), 1), readable(some, 2), writable(1<<32-1, 3), readable(deaf, 4)},
-			[]Event{{Userdata: 1, Errno: abi.EBADF, Type: eventFdRead}, {Userdata: 2, Type: eventFdRead, Nbytes: 1},
-				{Userdata: 3, Errno: abi.EBADF, Type: eventFdWrite}, {Userdata: 4, Errno: abi.ENOTCAPABLE, Type: eventFdRead}}},
-		{"a timeout of none looks at descriptors too", []Subscription{after(0, 1), readable(some, 2)},
-			[]Event{{Userdata: 1}, {Userdata: 2, Type: eventFdRead, Nbytes: 1}}},
-		{"a listener without a connection", []Subscription{readable(n(z.listener), 1), writable(n(z.listener), 2), after(0, 3)},
-			[]Event{{Userdata: 3}}},
-		{"the inbox when it is not ready", []Subscription{readable(n(z.virtual), 1), writable(n(z.virtual), 2), after(time.Millisecond, 3)},
-			[]Event{{Userdata: 3}}},
+		{
+			"twice the same subscription is answered twice",
+			[]Subscription{readable(some, 1), readable(some, 2)},
+			[]Event{{Userdata: 1, Type: eventFdRead, Nbytes: 1}, {Userdata: 2, Type: eventFdRead, Nbytes: 1}},
+		},
+		{
+			"reading and writing of one descriptor",
+			[]Subscription{readable(some, 1), writable(some, 2)},
+			[]Event{{Userdata: 1, Type: eventFdRead, Nbytes: 1}, {Userdata: 2, Type: eventFdWrite, Nbytes: 1}},
+		},
+		{
+			"only writing of one descriptor",
+			[]Subscription{readable(n(z.stream), 1), writable(n(z.stream), 2)},
+			[]Event{{Userdata: 2, Type: eventFdWrite, Nbytes: 1}},
+		},
+		{
+			"a peer that is gone",
+			[]Subscription{readable(gone, 1), writable(gone, 2)},
+			[]Event{{Userdata: 1, Type: eventFdRead, Nbytes: 1, Flags: eventHangup}, {Userdata: 2, Type: eventFdWrite, Nbytes: 1, Flags: eventHangup}},
+		},
+		{
+			"a direction that was shut down has its end to be read",
+			[]Subscription{readable(shut, 1)},
+			[]Event{{Userdata: 1, Type: eventFdRead, Nbytes: 1}},
+		},
+		{
+			"a file is always ready",
+			[]Subscription{readable(n(z.file), 1), writable(n(z.file), 2)},
+			[]Event{{Userdata: 1, Type: eventFdRead, Nbytes: 1}, {Userdata: 2, Type: eventFdWrite, Nbytes: 1}},
+		},
+		{
+			"a pipe",
+			[]Subscription{readable(n(z.reader), 1), writable(n(z.writer), 2)},
+			[]Event{{Userdata: 2, Type: eventFdWrite, Nbytes: 1}},
+		},
+		{
+			"bad ones are events, and do not keep the others back",
+			[]Subscription{readable(n(z.closed), 1), readable(some, 2), writable(1<<32-1, 3), readable(deaf, 4)},
+			[]Event{
+				{Userdata: 1, Errno: abi.EBADF, Type: eventFdRead},
+				{Userdata: 2, Type: eventFdRead, Nbytes: 1},
+				{Userdata: 3, Errno: abi.EBADF, Type: eventFdWrite},
+				{Userdata: 4, Errno: abi.ENOTCAPABLE, Type: eventFdRead},
+			},
+		},
+		{
+			"a timeout of none looks at descriptors too",
+			[]Subscription{after(0, 1), readable(some, 2)},
+			[]Event{{Userdata: 1}, {Userdata: 2, Type: eventFdRead, Nbytes: 1}},
+		},
+		{
+			"a listener without a connection",
+			[]Subscription{readable(n(z.listener), 1), writable(n(z.listener), 2), after(0, 3)},
+			[]Event{{Userdata: 3}},
+		},
+		{
+			"the inbox when it is not ready",
+			[]Subscription{readable(n(z.virtual), 1), writable(n(z.virtual), 2), after(time.Millisecond, 3)},
+			[]Event{{Userdata: 3}},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			g.tb = t

@@ -22,14 +22,22 @@ const (
 // Forever is a deadline that never comes. Deadlines are in nanoseconds of Poller.Now.
 const Forever = int64(-1)
 
-// restAfter is after how many accepts a listener rests: it is out of epoll until there is nothing else to do, or for
-// restFor, and is then added again. EPOLLEXCLUSIVE wakes the first in the socket's queue of waiters; going to its end now
-// and then is what spreads connections evenly over the workers (max/min 1.0 to 1.12 over four of them; 3 to 5 with plain
-// epoll). Resting is for connections that come all at once: siblings that were woken for them have no CPU yet, and the
-// first would take them all.
+// After some accepts a listener rests: it is out of epoll for a moment, and then added again. EPOLLEXCLUSIVE wakes the
+// first in the socket's queue of waiters; going to its end now and then is what spreads connections evenly over the
+// workers (max/min 1.0 to 1.12 over four of them; 3 to 5 with plain epoll).
+//
+// A light rest ends as soon as there is nothing else to do. When connections come all at once, that is too soon: the
+// siblings have been woken for them as well, and have no CPU yet. A batch of accepts that was faster than any server
+// serves connections is such a burst, and the rest after it is a deep one, of its full time. If the burst is still there
+// afterwards, the siblings have enough to do themselves, and the next batch is larger.
 const (
-	restAfter = 8
-	restFor   = int64(2 * time.Millisecond)
+	restAfter  = 8   // accepts in a batch
+	largeBatch = 256 // a batch grows up to this, while a burst lasts
+
+	restLightly = int64(2 * time.Millisecond)
+	restDeeply  = int64(2 * time.Millisecond)
+	burstPace   = int64(20 * time.Microsecond) // an accept in a burst takes less than this
+	burstOver   = int64(20 * time.Millisecond) // a batch that begins so long after the last one is not of the same burst
 )
 
 // muteFor is how long a descriptor is left alone after something failed for want of descriptors or memory. A listener
@@ -298,21 +306,43 @@ func (p *Poller) rejoin(e *Entry) {
 	}
 }
 
-// rest leaves a listener to the siblings for a moment.
-func (p *Poller) rest(e *Entry) {
-	e.acc.since = 0
-	p.shed(e, 0)
-	p.resting.add(e)
-	e.poll.resumes = p.Now() + restFor
+// accepted notes that e has given a connection, and has it rest when a batch is full.
+func (p *Poller) accepted(e *Entry) {
+	a := &e.acc
+	if a.since == 0 {
+		a.began = p.Now()
+		if a.batch == 0 || a.began-e.poll.resumes > burstOver {
+			a.batch = restAfter
+		}
+	}
+	if a.since++; a.since >= a.batch {
+		p.rest(e)
+	}
 }
 
-// resume ends the rest of listeners: of all of them when there is nothing else to do, else of those that rested long
-// enough.
-func (p *Poller) resume(all bool) {
+// rest leaves a listener to the siblings for a moment.
+func (p *Poller) rest(e *Entry) {
+	a, now := &e.acc, p.Now()
+	a.deep = now-a.began < int64(a.since)*burstPace
+	a.since = 0
+	if a.deep {
+		e.poll.resumes, a.batch = now+restDeeply, min(2*a.batch, largeBatch)
+	} else {
+		e.poll.resumes, a.batch = now+restLightly, restAfter
+	}
+	p.shed(e, 0)
+	p.resting.add(e)
+}
+
+// resume ends the rest of listeners that rested long enough, and of those that rest lightly when there is nothing else
+// to do. It answers when the next one's rest ends.
+func (p *Poller) resume(idle bool) (next int64) {
+	next = Forever
 	now := p.Now()
 	for i := len(p.resting.entries) - 1; i >= 0; i-- {
 		e := p.resting.entries[i]
-		if !all && now < e.poll.resumes {
+		if now < e.poll.resumes && (e.acc.deep || !idle) {
+			next = earlier(next, e.poll.resumes)
 			continue
 		}
 		p.resting.drop(e)
@@ -322,10 +352,14 @@ func (p *Poller) resume(all bool) {
 		}
 		p.shed(e, e.poll.added) // what is watched beside this wait
 	}
+	return next
 }
 
 // Nudge looks at every listener again that the guest waits for.
 func (p *Poller) Nudge() {
+	for _, e := range p.resting.entries {
+		e.poll.resumes = 0
+	}
 	p.resume(true)
 	for _, e := range p.slots {
 		if e != nil && e.kind == KindListener {

@@ -216,7 +216,18 @@ func TestAWatchedListenerComesBackAfterASleepForSomethingElse(t *testing.T) {
 	}
 }
 
-// A listener that rests is out of epoll, and back when there is nothing else to do: at the end of the queue of waiters.
+// accept takes a connection that is there.
+func accept(t *testing.T, s *System, listener uint32) {
+	t.Helper()
+	fd, errno := s.SockAccept(listener, 0)
+	if errno == abi.EAGAIN { // one a turn
+		fd, errno = s.SockAccept(listener, 0)
+	}
+	ok(t, errno)
+	ok(t, s.FdClose(fd))
+}
+
+// A listener that rests lightly is out of epoll, and back when there is nothing else to do: at the end of the queue.
 func TestAListenerRestsAfterABatch(t *testing.T) {
 	s := newSystem(t, Config{})
 	listener, addr := openListener(t, s)
@@ -227,13 +238,45 @@ func TestAListenerRestsAfterABatch(t *testing.T) {
 		if got := waitAll(t, s, 4, soon(s)); len(got) != 1 {
 			t.Fatalf("events %+v", got)
 		}
-		fd, errno := s.SockAccept(listener, 0)
-		ok(t, errno)
-		ok(t, s.FdClose(fd))
+		accept(t, s, listener)
+		e.acc.began -= int64(time.Second) // no burst, however fast this test is
 		want := (i + 1) % restAfter
 		if rests := want == 0; e.acc.since != want || (e.poll.added == 0) != rests || s.poller.resting.has(e) != rests {
 			t.Fatalf("%d accepts since it joined, want %d; asked for %d", e.acc.since, want, e.poll.added)
 		}
+	}
+}
+
+// In a burst a listener rests also while there is nothing else to do, and takes more each time that nobody else helps.
+func TestAListenerRestsDeeplyInABurst(t *testing.T) {
+	s := newSystem(t, Config{})
+	listener, addr := openListener(t, s)
+	ok(t, s.Watch(listener, ReadyRead, 1))
+	e, _ := s.table.get(listener)
+	const clients = restAfter + 2*restAfter + 1
+	for range clients {
+		dial(t, addr)
+	}
+	for _, batch := range []int{restAfter, 2 * restAfter} {
+		if got := waitAll(t, s, 4, soon(s)); len(got) != 1 {
+			t.Fatalf("events %+v", got)
+		}
+		for range batch {
+			accept(t, s, listener)
+			e.acc.began = s.poller.Now() // a burst, however slow this machine is
+		}
+		if !s.poller.resting.has(e) || !e.acc.deep || e.acc.batch != 2*batch {
+			t.Fatalf("after %d accepts: deep %v, next batch %d", batch, e.acc.deep, e.acc.batch)
+		}
+		var out [4]WaitEvent
+		e.poll.resumes += int64(time.Hour)
+		if n := s.Wait(out[:], s.poller.Now()+restDeeply/2); n != 0 {
+			t.Errorf("a listener that rests deeply is reported: %+v", out[:n])
+		}
+		e.poll.resumes -= int64(time.Hour)
+	}
+	if got := waitAll(t, s, 4, soon(s)); len(got) != 1 {
+		t.Fatalf("events after the rest: %+v", got)
 	}
 }
 
@@ -248,11 +291,7 @@ func TestARestingListenerComesBackInTime(t *testing.T) {
 	check(t, err)
 	for range restAfter {
 		dial(t, addr)
-		_, errno := s.SockAccept(listener, 0)
-		for errno == abi.EAGAIN { // one a turn
-			_, errno = s.SockAccept(listener, 0)
-		}
-		ok(t, errno)
+		accept(t, s, listener)
 	}
 	dial(t, addr)
 	began := s.poller.Now()
@@ -266,7 +305,7 @@ func TestARestingListenerComesBackInTime(t *testing.T) {
 			break
 		}
 	}
-	if took := s.poller.Now() - began; took < restFor/2 {
+	if took := s.poller.Now() - began; took < restDeeply/2 {
 		t.Errorf("it came back after %d ns", took)
 	}
 }

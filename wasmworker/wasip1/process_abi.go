@@ -11,12 +11,15 @@ import (
 func argsGet(s *System, m Memory, p []uint64) Errno {
 	return putStrings(m, s.args, u32(p[0]), u32(p[1]))
 }
+
 func argsSizesGet(s *System, m Memory, p []uint64) Errno {
 	return putSizes(m, s.args, u32(p[0]), u32(p[1]))
 }
+
 func environGet(s *System, m Memory, p []uint64) Errno {
 	return putStrings(m, s.env, u32(p[0]), u32(p[1]))
 }
+
 func environSizesGet(s *System, m Memory, p []uint64) Errno {
 	return putSizes(m, s.env, u32(p[0]), u32(p[1]))
 }

@@ -100,11 +100,13 @@ func (s *System) Room() Errno {
 
 // entry takes an entry from the pool and gives it a place in the poller.
 func (s *System) entry() *Entry {
-	e := &Entry{}
+	var e *Entry
 	if n := len(s.pool); n > 0 {
 		e = s.pool[n-1]
 		s.pool = s.pool[:n-1]
 		*e = Entry{}
+	} else {
+		e = &Entry{}
 	}
 	s.poller.attach(e)
 	return e

@@ -63,7 +63,8 @@ func (p *Poller) next(deadline int64, limit int) int {
 		if n, _ := p.look(limit); n > 0 || deadline == 0 {
 			return n
 		}
-		p.resume(true) // nothing else to do
+		// Nothing else to do. A wait that ends too soon for its caller is begun again.
+		deadline = earlier(deadline, p.resume(true))
 	}
 	var n int
 	var errno unix.Errno
