@@ -20,8 +20,14 @@ const (
 	// watchStill is how long nothing must have moved before the watch goes back to waiting.
 	watchStill = time.Second
 
-	// strandedAfter is how long a connection may wait while a worker waits too; then the worker is nudged, and again
-	// after twice the time, up to watchStill: there are guests that take no more connections because they have enough.
+	// burstAfter is after the first arrival when the watch looks whether more has come than is being taken: all that come
+	// at once wake few, since the kernel wakes nobody new once the last of them has arrived, and who was woken leaves some
+	// for the others.
+	burstAfter = time.Millisecond
+
+	// A worker that waits while a connection waits too is nudged at once: the wake-up may have gone to another, who left
+	// some. strandedAfter is how long later it is nudged again, if something has waited at every look, and then after
+	// twice the time, up to watchStill: there are guests that take no more connections because they have enough.
 	strandedAfter = 4 * watchTick
 )
 
@@ -59,6 +65,7 @@ func (s *stranding) look(waiting bool, now time.Time) (nudge bool) {
 		*s = stranding{}
 	case s.since.IsZero():
 		s.since, s.patience = now, strandedAfter
+		return true
 	case now.Sub(s.since) >= s.patience:
 		s.since, s.patience = now, min(2*s.patience, watchStill)
 		return true
@@ -76,6 +83,12 @@ func (w *watch) run() {
 
 // look looks every tick, until nothing has moved for watchStill.
 func (w *watch) look() {
+	if !w.pause(burstAfter) {
+		return
+	}
+	if w.cluster.registry.anyWaiting() {
+		w.cluster.nudgeOthers(nil)
+	}
 	tick := time.NewTicker(watchTick)
 	defer tick.Stop()
 	round := round{glances: map[*Worker]*glance{}}
@@ -92,6 +105,18 @@ func (w *watch) look() {
 		case <-w.cluster.life.Done():
 			return
 		}
+	}
+}
+
+// pause answers false when the cluster is closed meanwhile.
+func (w *watch) pause(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-w.cluster.life.Done():
+		return false
 	}
 }
 

@@ -51,7 +51,7 @@ func TestAStrandedConnectionIsRescuedAndAFullGuestIsNotPestered(t *testing.T) {
 			nudges = append(nudges, ms)
 		}
 	}
-	if want := []int{20, 60, 140, 300, 620, 1260, 2260, 3260, 4260}; !slices.Equal(nudges, want) {
+	if want := []int{0, 20, 60, 140, 300, 620, 1260, 2260, 3260, 4260}; !slices.Equal(nudges, want) {
 		t.Errorf("nudges at %v ms, want %v", nudges, want)
 	}
 	s.look(false, now)

@@ -38,16 +38,16 @@ var hotPaths = []struct {
 	}},
 	{"fd_read", func(tb testing.TB, g *testGuest) (call, peer func()) {
 		fd, other := rawStream(tb, g)
-		return g.fast("fd_read", uint64(fd), iovsAt, 1, sizeAt), writer(tb, other)
+		return g.fast("fd_read", uint64(fd), iovsAt, 1, sizeAt), writer(tb, other, 32)
 	}},
 	{"fd_read of two vectors", func(tb testing.TB, g *testGuest) (call, peer func()) {
 		fd, other := rawStream(tb, g)
-		return g.fast("fd_read", uint64(fd), iovsAt, 2, sizeAt), writer(tb, other)
+		return g.fast("fd_read", uint64(fd), iovsAt, 2, sizeAt), writer(tb, other, 64)
 	}},
 	{"fd_read, blocking", func(tb testing.TB, g *testGuest) (call, peer func()) {
 		fd, other := rawStream(tb, g)
 		g.sys.entryOf(fd).flags = 0
-		return g.fast("fd_read", uint64(fd), iovsAt, 1, sizeAt), writer(tb, other)
+		return g.fast("fd_read", uint64(fd), iovsAt, 1, sizeAt), writer(tb, other, 32)
 	}},
 	{"fd_write", func(tb testing.TB, g *testGuest) (call, peer func()) {
 		fd, other := rawStream(tb, g)
@@ -65,7 +65,7 @@ var hotPaths = []struct {
 	}},
 	{"sock_recv", func(tb testing.TB, g *testGuest) (call, peer func()) {
 		fd, other := rawStream(tb, g)
-		return g.fast("sock_recv", uint64(fd), iovsAt, 1, 0, sizeAt, 8), writer(tb, other)
+		return g.fast("sock_recv", uint64(fd), iovsAt, 1, 0, sizeAt, 8), writer(tb, other, 32)
 	}},
 	{"sock_send", func(tb testing.TB, g *testGuest) (call, peer func()) {
 		fd, other := rawStream(tb, g)
@@ -161,9 +161,9 @@ func rawStream(tb testing.TB, g *testGuest) (fd uint32, peer int) {
 // batch is after how many calls the peer has its turn, so that a benchmark is about the calls.
 const batch = 64
 
-// writer writes what so many calls read.
-func writer(tb testing.TB, fd int) func() {
-	b := make([]byte, batch*64)
+// writer writes what so many calls read, size bytes each.
+func writer(tb testing.TB, fd, size int) func() {
+	b := make([]byte, batch*size)
 	return func() {
 		if _, err := unix.Write(fd, b); err != nil {
 			tb.Fatal(err)

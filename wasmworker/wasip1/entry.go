@@ -55,9 +55,9 @@ type acceptState struct {
 	auto   bool   // becomes NONBLOCK when the guest first asks fd_fdstat_get about it, subscribes to it or watches it
 	took   bool   // has accepted since the last wait: a second accept in one turn is left to the siblings
 	since  int    // accepts since the listener was last added to epoll
-	batch  int    // after how many it rests
 	began  int64  // when the first of them was
 	deep   bool   // it rests for all of its time
+	deeps  int    // deep rests in a row
 	waited func() // called when the guest first waits for a connection, then nil
 	closed bool   // takes no more connections: the process drains
 }

@@ -29,10 +29,11 @@ const Forever = int64(-1)
 // A light rest ends as soon as there is nothing else to do. When connections come all at once, that is too soon: the
 // siblings have been woken for them as well, and have no CPU yet. A batch of accepts that was faster than any server
 // serves connections is such a burst, and the rest after it is a deep one, of its full time. If the burst is still there
-// afterwards, the siblings have enough to do themselves, and the next batch is larger.
+// after some of them, the siblings have enough to do themselves, or there are none, and batches grow.
 const (
 	restAfter  = 8   // accepts in a batch
-	largeBatch = 256 // a batch grows up to this, while a burst lasts
+	growAfter  = 3   // deep rests in a row before batches grow, to twice their size each time
+	largeBatch = 256 // up to this
 
 	restLightly = int64(2 * time.Millisecond)
 	restDeeply  = int64(2 * time.Millisecond)
@@ -311,13 +312,18 @@ func (p *Poller) accepted(e *Entry) {
 	a := &e.acc
 	if a.since == 0 {
 		a.began = p.Now()
-		if a.batch == 0 || a.began-e.poll.resumes > burstOver {
-			a.batch = restAfter
+		if a.began-e.poll.resumes > burstOver {
+			a.deeps = 0
 		}
 	}
-	if a.since++; a.since >= a.batch {
+	if a.since++; a.since >= a.batch() {
 		p.rest(e)
 	}
+}
+
+// batch is after how many accepts a listener rests.
+func (a *acceptState) batch() int {
+	return min(restAfter<<max(a.deeps-growAfter+1, 0), largeBatch)
 }
 
 // rest leaves a listener to the siblings for a moment.
@@ -326,9 +332,9 @@ func (p *Poller) rest(e *Entry) {
 	a.deep = now-a.began < int64(a.since)*burstPace
 	a.since = 0
 	if a.deep {
-		e.poll.resumes, a.batch = now+restDeeply, min(2*a.batch, largeBatch)
+		e.poll.resumes, a.deeps = now+restDeeply, min(a.deeps+1, largeBatch)
 	} else {
-		e.poll.resumes, a.batch = now+restLightly, restAfter
+		e.poll.resumes, a.deeps = now+restLightly, 0
 	}
 	p.shed(e, 0)
 	p.resting.add(e)
