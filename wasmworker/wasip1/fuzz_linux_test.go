@@ -216,7 +216,7 @@ func (g *fuzzGuest) consistent() {
 		if e.poll.watch == 0 && (p.known.has(e) || p.stale.has(e)) {
 			g.tb.Fatalf("entry %d is not watched, and on a roster", fd)
 		}
-		lost := e.poll.watch&^e.poll.added != 0 && !e.constant() && !e.silent() && !p.stale.has(e)
+		lost := e.poll.watch&^e.poll.added != 0 && !e.constant() && !e.silent() && !p.stale.has(e) && !p.resting.has(e)
 		if lost {
 			g.tb.Fatalf("entry %d is watched for %d, in epoll for %d, and not to be mended", fd, e.poll.watch, e.poll.added)
 		}
@@ -224,7 +224,7 @@ func (g *fuzzGuest) consistent() {
 	if open != s.table.open || connections != s.figures.Connections || open > s.table.limit {
 		g.tb.Fatalf("%d open, counted %d; %d connections, counted %d", open, s.table.open, connections, s.figures.Connections)
 	}
-	for _, r := range []*roster{&p.stale, &p.known, &p.listening, &p.muted} {
+	for _, r := range []*roster{&p.stale, &p.known, &p.listening, &p.muted, &p.resting} {
 		for i, e := range r.entries {
 			if e.places[r.which] != int32(i+1) || p.slots[e.poll.slot] != e {
 				g.tb.Fatalf("roster %d holds what is closed", r.which)

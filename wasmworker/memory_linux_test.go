@@ -1,0 +1,159 @@
+package wasmworker
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"github.com/tetratelabs/wazero/experimental"
+	"golang.org/x/sys/unix"
+
+	"github.com/wcluster/wcluster/abi"
+)
+
+func TestLinearMemoryGrowsInPlace(t *testing.T) {
+	const page = 65536
+	var size uint64
+	m := reserve(16*page, &size)
+	defer m.Free()
+	b := m.Reallocate(page)
+	if len(b) != page || size != page {
+		t.Fatalf("%d bytes, told %d", len(b), size)
+	}
+	b[0], b[page-1] = 1, 2
+	for n := 2; n <= 16; n++ {
+		grown := m.Reallocate(uint64(n) * page)
+		if len(grown) != n*page || cap(grown) != n*page || size != uint64(n)*page {
+			t.Fatalf("%d bytes of %d, told %d", len(grown), cap(grown), size)
+		}
+		if unsafe.SliceData(grown) != unsafe.SliceData(b) || grown[0] != 1 || grown[page-1] != 2 || grown[n*page-1] != 0 {
+			t.Fatal("it has moved, or lost its contents")
+		}
+	}
+	if m.Reallocate(17*page) != nil || size != 16*page {
+		t.Errorf("grown beyond its maximum, told %d", size)
+	}
+}
+
+func TestLinearMemoryOfNothing(t *testing.T) {
+	var size uint64
+	m := reserve(0, &size)
+	if b := m.Reallocate(0); len(b) != 0 {
+		t.Error("not empty")
+	}
+	m.Free()
+	m = reserve(65536, &size)
+	if b := m.Reallocate(0); b == nil || len(b) != 0 {
+		t.Error("no room is not the same as none yet")
+	}
+	m.Free()
+	m.Free() // twice is once
+}
+
+func TestLinearMemoryWithoutRoom(t *testing.T) {
+	var size uint64
+	m := reserve(1<<62, &size)
+	defer m.Free()
+	if m.Reallocate(65536) != nil || size != 0 {
+		t.Error("there is room for 4 EiB")
+	}
+}
+
+// wazero panics when the first pages cannot be had; the guest's end must be told as any other.
+func TestAGuestWithoutMemoryIsAFault(t *testing.T) {
+	r := newRig(t, start(func(*assembly) string { return "" }))
+	ctx := experimental.WithMemoryAllocator(context.Background(), experimental.MemoryAllocatorFunc(
+		func(_, _ uint64) experimental.LinearMemory { return &linearMemory{size: &r.board.Memory} }))
+	_, err := r.machine.instantiate(ctx)
+	if err == nil || !strings.HasPrefix(err.Error(), "make the guest's memory: ") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestPageUp(t *testing.T) {
+	page := uint64(unix.Getpagesize())
+	for _, tt := range []struct{ size, limit, want uint64 }{
+		{0, page, 0}, {1, page, page}, {page, page, page}, {page + 1, 4 * page, 2 * page}, {page + 1, page + 5, page + 5},
+	} {
+		if got := pageUp(tt.size, tt.limit); got != tt.want {
+			t.Errorf("pageUp(%d, %d) is %d, want %d", tt.size, tt.limit, got, tt.want)
+		}
+	}
+}
+
+// A guest grows page by page to its maximum, keeps what it has written, and is refused more.
+func TestAGuestGrowsItsMemory(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		pages []uint32
+		most  uint32
+	}{
+		{"up to its maximum", []uint32{1, 32}, 32},
+		{"from nothing", []uint32{0, 32}, 32},
+		{"not at all", []uint32{3, 3}, 3},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := &assembly{pages: tt.pages}
+			// Grow by one until that fails: local 0 is the number of pages. Each new page gets its number.
+			a.fn("_start", ">", 1, memorySize+setLocal(0)+
+				"\x02\x40\x03\x40"+
+				i32(1)+memoryGrow+i32(-1)+"\x46\x0d\x01"+ // br_if out when grow answers -1
+				local(0)+i32(16)+"\x74"+local(0)+store+ // page<<16: its number
+				local(0)+i32(1)+add+setLocal(0)+"\x0c\x00"+end+end)
+			r := newRig(t, a.bytes())
+			r.runOK()
+			if r.board.Memory != uint64(tt.most)*65536 {
+				t.Errorf("the board tells %d pages, want %d", r.board.Memory/65536, tt.most)
+			}
+			for page := tt.pages[0]; page < tt.most; page++ {
+				if got := r.u32(page << 16); got != page {
+					t.Errorf("page %d holds %d", page, got)
+				}
+			}
+		})
+	}
+}
+
+// Four gigabytes are reserved and cost nothing until they are used.
+func TestAGuestMayHaveFourGigabytes(t *testing.T) {
+	a := &assembly{pages: []uint32{1}}
+	a.fn("_start", ">", 0,
+		put(0, i32(65535)+memoryGrow), // all of it
+		put(4, i32(1)+memoryGrow),     // no more
+		i32(-4)+i32(42)+store,         // the last word
+		put(8, i32(-4)+load))
+	r := newRig(t, a.bytes())
+	r.runOK()
+	if r.u32(0) != 1 || r.u32(4) != 1<<32-1 || r.u32(8) != 42 || r.board.Memory != 1<<32 {
+		t.Errorf("grow answers %d, then %d; the last word is %d; the board tells %d", r.u32(0), int32(r.u32(4)), r.u32(8), r.board.Memory)
+	}
+}
+
+// At the very end of four gigabytes pointers plus lengths do not fit 32 bits.
+func TestPointersAtTheEndOfFourGigabytes(t *testing.T) {
+	a := &assembly{pages: []uint32{1}}
+	random := a.wasi("random_get", "ii")
+	args := a.wasi("args_get", "ii")
+	clock := a.wasi("clock_time_get", "iIi")
+	receive := a.wcluster("receive", "iii")
+	a.fn("_start", ">", 0, i32(65535)+memoryGrow+drop,
+		put(0, callWith(random, -8, 8)),
+		put(4, callWith(random, -8, 9)),
+		put(8, callWith(random, -1, -1)),
+		put(12, callWith(args, 100, -4)), // "app" and its zero
+		put(16, callWith(args, 100, -3)),
+		put(20, i32(1)+i64(0)+i32(-8)+invoke(clock)),
+		put(24, i32(1)+i64(0)+i32(-7)+invoke(clock)),
+		put(28, callWith(receive, -1, 1, -16)),
+		put(32, callWith(receive, -1, 2, -16)),
+		put(36, callWith(receive, 0, -1, -15)))
+	r := newRig(t, a.bytes())
+	r.runOK()
+	want := []abi.Errno{0, abi.EFAULT, abi.EFAULT, 0, abi.EFAULT, 0, abi.EFAULT, abi.EAGAIN, abi.EFAULT, abi.EFAULT}
+	for i, got := range r.errnos(0, uint32(len(want))) {
+		if got != want[i] {
+			t.Errorf("call %d answers %v, want %v", i, got, want[i])
+		}
+	}
+}
