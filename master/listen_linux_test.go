@@ -327,7 +327,7 @@ func TestGuestsListen(t *testing.T) {
 		var got string
 		r.until(t, "answer to listen "+spec, func(all []Event) bool {
 			for _, line := range r.trace[seen:] {
-				if rest, ok := strings.CutPrefix(line, "cluster message "); ok {
+				if rest, ok := strings.CutPrefix(line, "cluster message "); ok && rest != "nudged" {
 					got = rest
 					return true
 				}

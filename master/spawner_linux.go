@@ -87,6 +87,11 @@ func (s *spawner) spawn(h hostProcess) (*Process, error) {
 // stop ends the goroutine and its thread. Everything that it forked must have ended, or dies now.
 func (s *spawner) stop() { close(s.done) }
 
+// workerProcs gives a worker's Go runtime two processors: one for the guest, one for collections beside it. Left to itself
+// it would take as many as the machine has, and keep two descriptors open to follow a cgroup's limit. A compiler gets no
+// more: it works on one function after the other.
+const workerProcs = "GOMAXPROCS=2"
+
 // workerSlack is by how much sleeps in threads of a worker may be late, but for the guest's.
 const workerSlack = 5 * time.Millisecond
 
@@ -126,7 +131,7 @@ func (r spawnRequest) fork() (*Process, error) {
 	pidfd := -1
 	pid, err := syscall.ForkExec(path, []string{r.name}, &syscall.ProcAttr{
 		Dir:   "/",
-		Env:   []string{roleVariable + "=" + r.role},
+		Env:   []string{roleVariable + "=" + r.role, workerProcs},
 		Files: files,
 		Sys:   &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, PidFD: &pidfd},
 	})

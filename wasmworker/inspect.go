@@ -51,6 +51,8 @@ func explain(err error, lines outline, outlineErr error) (abi.Reason, string) {
 		return abi.ReasonFeature, "the module uses Wasm exceptions, which are not supported; build it without (-fno-exceptions, or -fno-wasm-exceptions)"
 	case strings.Contains(text, "disabled"), strings.Contains(text, "invalid instruction"), strings.Contains(text, "not supported"):
 		return abi.ReasonFeature, "the module uses a Wasm feature that is not supported (" + text + "); build it for the generic CPU of wasip1"
+	case strings.Contains(text, "over limit"):
+		return abi.ReasonFeature, "the module wants more memory than a guest can have (" + text + "); build it with less"
 	case strings.Contains(text, "the compiler failed"):
 		return abi.ReasonInternal, "the module could not be compiled: " + text
 	default:

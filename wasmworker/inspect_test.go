@@ -136,6 +136,7 @@ func TestInspectRefuses(t *testing.T) {
 			a.fn("_start", ">", 0, i32(0), "\xfe\x10\x02\x00", drop)
 			return a.bytes()
 		}(), abi.ReasonFeature, []string{"not supported"}},
+		{"more memory than there can be", command(func(a *assembly) { a.pages = []uint32{memoryPages + 1} }), abi.ReasonFeature, []string{"more memory"}},
 		{"a section that is no section", append(command(func(*assembly) {}), 0x55, 0), abi.ReasonInvalid, []string{"not valid Wasm"}},
 		{"a body that does not validate", func() []byte {
 			a := &assembly{}

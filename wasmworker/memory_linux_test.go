@@ -115,45 +115,52 @@ func TestAGuestGrowsItsMemory(t *testing.T) {
 	}
 }
 
-// Four gigabytes are reserved and cost nothing until they are used.
-func TestAGuestMayHaveFourGigabytes(t *testing.T) {
-	a := &assembly{pages: []uint32{1}}
-	a.fn("_start", ">", 0,
-		put(0, i32(65535)+memoryGrow), // all of it
-		put(4, i32(1)+memoryGrow),     // no more
-		i32(-4)+i32(42)+store,         // the last word
-		put(8, i32(-4)+load))
-	r := newRig(t, a.bytes())
-	r.runOK()
-	if r.u32(0) != 1 || r.u32(4) != 1<<32-1 || r.u32(8) != 42 || r.board.Memory != 1<<32 {
-		t.Errorf("grow answers %d, then %d; the last word is %d; the board tells %d", r.u32(0), int32(r.u32(4)), r.u32(8), r.board.Memory)
+// Almost four gigabytes are reserved and cost nothing until they are used.
+func TestAGuestMayHaveAlmostFourGigabytes(t *testing.T) {
+	for _, pages := range [][]uint32{{1}, {1, 65536}} {
+		a := &assembly{pages: pages}
+		a.fn("_start", ">", 0,
+			put(0, i32(65535)+memoryGrow), // all of it: wazero could not count it
+			put(4, i32(65534)+memoryGrow),
+			put(8, i32(1)+memoryGrow),
+			i32(-65540)+i32(42)+store, // the last word
+			put(12, i32(-65540)+load))
+		r := newRig(t, a.bytes())
+		r.runOK()
+		if r.u32(0) != 1<<32-1 || r.u32(4) != 1 || r.u32(8) != 1<<32-1 || r.u32(12) != 42 || r.board.Memory != memoryPages<<16 {
+			t.Errorf("grow answers %d, %d, %d; the last word is %d; the board tells %d",
+				int32(r.u32(0)), int32(r.u32(4)), int32(r.u32(8)), r.u32(12), r.board.Memory)
+		}
 	}
 }
 
-// At the very end of four gigabytes pointers plus lengths do not fit 32 bits.
-func TestPointersAtTheEndOfFourGigabytes(t *testing.T) {
+// At the end of the largest memory, and beyond, pointers plus lengths do not fit 32 bits.
+func TestPointersAtTheEndOfTheLargestMemory(t *testing.T) {
 	a := &assembly{pages: []uint32{1}}
 	random := a.wasi("random_get", "ii")
 	args := a.wasi("args_get", "ii")
 	clock := a.wasi("clock_time_get", "iIi")
 	receive := a.wcluster("receive", "iii")
-	a.fn("_start", ">", 0, i32(65535)+memoryGrow+drop,
-		put(0, callWith(random, -8, 8)),
-		put(4, callWith(random, -8, 9)),
-		put(8, callWith(random, -1, -1)),
-		put(12, callWith(args, 100, -4)), // "app" and its zero
-		put(16, callWith(args, 100, -3)),
-		put(20, i32(1)+i64(0)+i32(-8)+invoke(clock)),
-		put(24, i32(1)+i64(0)+i32(-7)+invoke(clock)),
-		put(28, callWith(receive, -1, 1, -16)),
-		put(32, callWith(receive, -1, 2, -16)),
-		put(36, callWith(receive, 0, -1, -15)))
+	const end = -65536
+	a.fn("_start", ">", 0, i32(65534)+memoryGrow+drop,
+		put(0, callWith(random, end-8, 8)),
+		put(4, callWith(random, end-8, 9)),
+		put(8, callWith(random, end-8, -1)),
+		put(12, callWith(random, -8, 8)),
+		put(16, callWith(random, -1, -1)),
+		put(20, callWith(random, -8, 8+65536)),
+		put(24, callWith(args, 100, end-4)), // "app" and its zero
+		put(28, callWith(args, 100, end-3)),
+		put(32, callWith(args, -4, 100)),
+		put(36, i32(1)+i64(0)+i32(end-8)+invoke(clock)),
+		put(40, i32(1)+i64(0)+i32(end-7)+invoke(clock)),
+		put(44, i32(1)+i64(0)+i32(-8)+invoke(clock)),
+		put(48, callWith(receive, end-1, 1, end-16)),
+		put(52, callWith(receive, end-1, 2, end-16)),
+		put(56, callWith(receive, 0, -1, end-16)),
+		put(60, callWith(receive, 0, 1, -16)))
 	r := newRig(t, a.bytes())
 	r.runOK()
-	want := []abi.Errno{0, abi.EFAULT, abi.EFAULT, 0, abi.EFAULT, 0, abi.EFAULT, abi.EAGAIN, abi.EFAULT, abi.EFAULT}
-	for i, got := range r.errnos(0, uint32(len(want))) {
-		if got != want[i] {
-			t.Errorf("call %d answers %v, want %v", i, got, want[i])
-		}
-	}
+	const bad = abi.EFAULT
+	wantErrnos(t, r.errnos(0, 16), 0, bad, bad, bad, bad, bad, 0, bad, bad, 0, bad, bad, abi.EAGAIN, bad, bad, bad)
 }
