@@ -249,7 +249,7 @@ func TestGuestArgumentsAndEnvironment(t *testing.T) {
 		t.Errorf("env %q, want %q", got, want)
 	}
 	environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", w.Process().Pid()))
-	if err != nil || string(environ) != "WCLUSTER_ROLE=worker\x00" {
+	if err != nil || string(environ) != "WCLUSTER_ROLE=worker\x00GOMAXPROCS=2\x00" {
 		t.Errorf("environment of the process: %q, %v", environ, err)
 	}
 	cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", w.Process().Pid()))

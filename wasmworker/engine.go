@@ -2,6 +2,7 @@ package wasmworker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -47,7 +48,15 @@ func engine(ctx context.Context, cacheDir string, debug bool) (rt wazero.Runtime
 }
 
 // compile turns module into native code, or finds it in the cache. A defect of the compiler is an error as any other.
+// wazero makes room for a list before it reads it, so that fifteen bytes can ask for a terabyte, and no recover would
+// help: lists that cannot be as long as they say do not reach it.
 func compile(ctx context.Context, rt wazero.Runtime, module []byte) (code wazero.CompiledModule, err error) {
+	if _, why := classify(module); why != "" {
+		return nil, errors.New(why)
+	}
+	if _, err := sections(module); errors.Is(err, errCutOff) || errors.Is(err, errTooLong) {
+		return nil, err
+	}
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("the compiler failed: %v", r)

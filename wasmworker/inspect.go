@@ -45,8 +45,8 @@ func Inspect(ctx context.Context, module []byte, cacheDir string, debug bool) (a
 func explain(err error, lines outline, outlineErr error) (abi.Reason, string) {
 	text := strings.ReplaceAll(err.Error(), "\n", "; ")
 	switch {
-	case errors.Is(outlineErr, errCutOff):
-		return abi.ReasonInvalid, "the module is cut off (" + text + "); build or copy it again"
+	case errors.Is(outlineErr, errCutOff), errors.Is(outlineErr, errTooLong):
+		return abi.ReasonInvalid, text + "; build or copy it again"
 	case lines.tags, strings.Contains(text, "exception"), strings.Contains(text, "section ID 13"):
 		return abi.ReasonFeature, "the module uses Wasm exceptions, which are not supported; build it without (-fno-exceptions, or -fno-wasm-exceptions)"
 	case strings.Contains(text, "disabled"), strings.Contains(text, "invalid instruction"), strings.Contains(text, "not supported"):
