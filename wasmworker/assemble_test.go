@@ -200,8 +200,3 @@ func callWith(f uint32, params ...int32) string {
 	}
 	return s + invoke(f)
 }
-
-// repeat runs body n times; it uses local counter.
-func repeat(n int32, counter uint32, body string) string {
-	return i32(n) + setLocal(counter) + "\x03\x40" + body + local(counter) + i32(-1) + add + "\x22" + leb(counter) + "\x0d\x00" + end
-}

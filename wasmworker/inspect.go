@@ -20,6 +20,12 @@ var reactorExports = []string{"on_connection", "on_data", "on_message", "on_even
 // Inspect compiles module into cacheDir, or for the report alone where that is empty, and says what the module is. What
 // is wrong with the module stands in the report; an error is about the cache.
 func Inspect(ctx context.Context, module []byte, cacheDir string, debug bool) (abi.Report, error) {
+	report, err := examine(ctx, module, cacheDir, debug)
+	report.Error = plain(report.Error) // the names in a module are its maker's to choose
+	return report, err
+}
+
+func examine(ctx context.Context, module []byte, cacheDir string, debug bool) (abi.Report, error) {
 	report := abi.Report{Bytes: int64(len(module)), Imports: []abi.Import{}, Exports: []abi.Export{}, Missing: []string{}}
 	if reason, why := classify(module); reason != "" {
 		report.Reason, report.Error = reason, why

@@ -75,19 +75,31 @@ func TestInspectRefuses(t *testing.T) {
 		{"a version to come", []byte("\x00asm\x02\x00\x00\x00"), abi.ReasonInvalid, []string{"version 2"}},
 		{"a preamble cut off", []byte("\x00asm\x01\x00"), abi.ReasonInvalid, []string{"cut off"}},
 		{"a preamble alone", []byte("\x00asm\x01\x00\x00\x00"), abi.ReasonNoEntry, []string{"_start"}},
-		{"an import that nobody provides", command(func(a *assembly) { a.use("env", "emscripten_resize_heap", "i>i") }),
-			abi.ReasonImport, []string{"env.emscripten_resize_heap", "wasip1"}},
+		{
+			"an import that nobody provides", command(func(a *assembly) { a.use("env", "emscripten_resize_heap", "i>i") }),
+			abi.ReasonImport,
+			[]string{"env.emscripten_resize_heap", "wasip1"},
+		},
 		{"many imports that nobody provides", command(func(a *assembly) {
 			for _, name := range strings.Split("abcdefgh", "") {
 				a.use("env", name, ">")
 			}
 		}), abi.ReasonImport, []string{"env.a, env.b, env.c, env.d, env.e and 3 more"}},
-		{"a function of preview 1 with other parameters", command(func(a *assembly) { a.use("wasi_snapshot_preview1", "fd_write", "ii>i") }),
-			abi.ReasonImport, []string{"wasi_snapshot_preview1.fd_write as func(i32, i32) i32", "func(i32, i32, i32, i32) i32"}},
-		{"a function of preview 1 without its result", command(func(a *assembly) { a.use("wasi_snapshot_preview1", "sched_yield", ">") }),
-			abi.ReasonImport, []string{"func() i32"}},
-		{"a function of preview 0", command(func(a *assembly) { a.use("wasi_unstable", "fd_write", "iiii>i") }),
-			abi.ReasonImport, []string{"wasi_unstable.fd_write"}},
+		{
+			"a function of preview 1 with other parameters", command(func(a *assembly) { a.use("wasi_snapshot_preview1", "fd_write", "ii>i") }),
+			abi.ReasonImport,
+			[]string{"wasi_snapshot_preview1.fd_write as func(i32, i32) i32", "func(i32, i32, i32, i32) i32"},
+		},
+		{
+			"a function of preview 1 without its result", command(func(a *assembly) { a.use("wasi_snapshot_preview1", "sched_yield", ">") }),
+			abi.ReasonImport,
+			[]string{"func() i32"},
+		},
+		{
+			"a function of preview 0", command(func(a *assembly) { a.use("wasi_unstable", "fd_write", "iiii>i") }),
+			abi.ReasonImport,
+			[]string{"wasi_unstable.fd_write"},
+		},
 		{"an imported memory", command(func(a *assembly) {
 			a.imports = append(a.imports, text("env")+text("memory")+"\x02\x00\x01")
 			a.noMemory = true
@@ -120,10 +132,16 @@ func TestInspectRefuses(t *testing.T) {
 			a.fn("_initialize", ">i", 0, i32(0))
 			return a.bytes()
 		}(), abi.ReasonNoEntry, []string{"_initialize", "func() i32"}},
-		{"host calls without a memory", command(func(a *assembly) { a.wasi("sched_yield", ""); a.noMemory = true }),
-			abi.ReasonNoEntry, []string{"does not export its memory"}},
-		{"host calls and a memory of its own", command(func(a *assembly) { a.wasi("sched_yield", ""); a.noExport = true }),
-			abi.ReasonNoEntry, []string{"does not export its memory"}},
+		{
+			"host calls without a memory", command(func(a *assembly) { a.wasi("sched_yield", ""); a.noMemory = true }),
+			abi.ReasonNoEntry,
+			[]string{"does not export its memory"},
+		},
+		{
+			"host calls and a memory of its own", command(func(a *assembly) { a.wasi("sched_yield", ""); a.noExport = true }),
+			abi.ReasonNoEntry,
+			[]string{"does not export its memory"},
+		},
 		{"exceptions", command(func(a *assembly) { a.tags = true; a.typeOf(">") }), abi.ReasonFeature, []string{"exceptions"}},
 		{"a tail call", func() []byte {
 			a := &assembly{}

@@ -1,6 +1,9 @@
 package wasmworker
 
 import (
+	"fmt"
+	"os"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/tetratelabs/wazero/experimental"
@@ -13,33 +16,41 @@ type linearMemory struct {
 	all  []byte // PROT_NONE from used on
 	used uint64
 	size *uint64 // where the size is told
+	made bool    // it has its first size
 }
 
 var _ experimental.LinearMemory = (*linearMemory)(nil)
 
-// reserve takes address space, which costs no memory: MAP_NORESERVE and PROT_NONE.
+// reserve takes address space, which costs no memory: MAP_NORESERVE and PROT_NONE. It panics when there is none: wazero
+// has no other way to be told, and instantiate recovers.
 func reserve(maximum uint64, size *uint64) experimental.LinearMemory {
 	if maximum == 0 {
 		return &linearMemory{size: size}
 	}
 	all, err := unix.Mmap(-1, 0, int(maximum), unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
 	if err != nil {
-		all = nil // Reallocate answers nil, and the module fails to start with that reason
+		panic(fmt.Errorf("reserve %d bytes of address space: %w", maximum, os.NewSyscallError("mmap", err)))
 	}
 	return &linearMemory{all: all, size: size}
 }
 
-// Reallocate makes the first size bytes usable. nil: the kernel has no room; memory.grow then answers -1.
+// Reallocate makes the first size bytes usable. nil: the kernel has no room; memory.grow then answers -1. It panics when
+// there is no room for the first size, as reserve does.
 func (m *linearMemory) Reallocate(size uint64) []byte {
 	if size > uint64(len(m.all)) {
 		return nil
 	}
 	if size > m.used {
-		if err := unix.Mprotect(m.all[m.used:pageUp(size, uint64(len(m.all)))], unix.PROT_READ|unix.PROT_WRITE); err != nil {
+		err := unix.Mprotect(m.all[m.used:pageUp(size, uint64(len(m.all)))], unix.PROT_READ|unix.PROT_WRITE)
+		switch {
+		case err != nil && !m.made:
+			panic(fmt.Errorf("make %d bytes usable: %w", size, os.NewSyscallError("mprotect", err)))
+		case err != nil:
 			return nil
 		}
 		m.used = size
 	}
+	m.made = true
 	*m.size = size
 	return m.all[:size:size]
 }

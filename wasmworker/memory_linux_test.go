@@ -2,6 +2,7 @@ package wasmworker
 
 import (
 	"context"
+	"os"
 	"strings"
 	"testing"
 	"unsafe"
@@ -51,23 +52,53 @@ func TestLinearMemoryOfNothing(t *testing.T) {
 	m.Free() // twice is once
 }
 
-func TestLinearMemoryWithoutRoom(t *testing.T) {
+// sealedMemory is a memory that the kernel refuses to make usable beyond its first page: a file that is open for reading
+// alone.
+func sealedMemory(t *testing.T, used uint64, size *uint64) *linearMemory {
+	t.Helper()
+	f, err := os.Open("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	all, err := unix.Mmap(int(f.Fd()), 0, 4*65536, unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &linearMemory{all: all, size: size, used: used, made: used > 0}
+}
+
+// wazero cannot be told otherwise that there is no room, and a guest's end must be told as any other.
+func TestAGuestWithoutMemoryIsAFault(t *testing.T) {
 	var size uint64
-	m := reserve(1<<62, &size)
-	defer m.Free()
-	if m.Reallocate(65536) != nil || size != 0 {
-		t.Error("there is room for 4 EiB")
+	for _, memory := range []func() experimental.LinearMemory{
+		func() experimental.LinearMemory { return reserve(1<<62, &size) },
+		func() experimental.LinearMemory { return sealedMemory(t, 0, &size) },
+	} {
+		r := newRig(t, start(func(*assembly) string { return "" }))
+		ctx := experimental.WithMemoryAllocator(context.Background(), experimental.MemoryAllocatorFunc(
+			func(_, _ uint64) experimental.LinearMemory { return memory() }))
+		_, err := r.machine.instantiate(ctx)
+		if err == nil || !strings.HasPrefix(err.Error(), "make the guest's memory: ") {
+			t.Errorf("error %v", err)
+		}
+		f := resultOf(err, abi.FaultStart).Fault
+		if f == nil || !strings.Contains(f.Text, ": m") || strings.Contains(f.Text, "runtime error") {
+			t.Errorf("fault %+v", f)
+		}
 	}
 }
 
-// wazero panics when the first pages cannot be had; the guest's end must be told as any other.
-func TestAGuestWithoutMemoryIsAFault(t *testing.T) {
-	r := newRig(t, start(func(*assembly) string { return "" }))
-	ctx := experimental.WithMemoryAllocator(context.Background(), experimental.MemoryAllocatorFunc(
-		func(_, _ uint64) experimental.LinearMemory { return &linearMemory{size: &r.board.Memory} }))
-	_, err := r.machine.instantiate(ctx)
-	if err == nil || !strings.HasPrefix(err.Error(), "make the guest's memory: ") {
-		t.Errorf("error %v", err)
+// When the kernel has no more, memory.grow answers -1.
+func TestAMemoryThatCannotGrow(t *testing.T) {
+	var size uint64
+	m := sealedMemory(t, 65536, &size)
+	defer m.Free()
+	if m.Reallocate(2*65536) != nil || size != 0 {
+		t.Errorf("grown into what cannot be written, told %d", size)
+	}
+	if b := m.Reallocate(65536); len(b) != 65536 || size != 65536 {
+		t.Errorf("%d bytes, told %d", len(b), size)
 	}
 }
 
