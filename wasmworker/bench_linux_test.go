@@ -169,7 +169,7 @@ func BenchmarkDispatch(b *testing.B) {
 	}
 }
 
-// BenchmarkInspect is what the sections of a large module cost beside compiling it.
+// BenchmarkSections is what the sections of a large module cost beside compiling it.
 func BenchmarkSections(b *testing.B) {
 	a := &assembly{names: true}
 	for range 20_000 {

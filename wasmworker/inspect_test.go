@@ -204,8 +204,8 @@ func TestInspectOfADamagedModule(t *testing.T) {
 		for range 1 + rng.IntN(3) {
 			damaged[rng.IntN(len(damaged))] = byte(rng.Uint32())
 		}
-		if r := inspect(t, damaged); r.Reason == abi.ReasonInternal {
-			t.Errorf("%x: %s", damaged, r.Error)
+		if r := inspect(t, damaged); (r.Reason == "") != (r.Error == "") || strings.Contains(r.Error, "\n") {
+			t.Errorf("%x: reason %q, %q", damaged, r.Reason, r.Error)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package wasmworker
 
 import (
 	"context"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -290,4 +291,24 @@ func TestMessagesLeave(t *testing.T) {
 			t.Errorf("flushed %d times", r.flushes)
 		}
 	})
+}
+
+// A module as a compiler makes it: the trap's stack tells the way that leads to it.
+func TestTheTrapOfACompiledGuest(t *testing.T) {
+	module, err := os.ReadFile("../testdata/guests/trap/trap.wasm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newRig(t, module).run().Fault
+	if f == nil || f.Text != "unreachable" {
+		t.Fatalf("fault %+v", f)
+	}
+	rest := f.Stack
+	for _, name := range []string{"innermost(", "inner(", "outer(", "main", "_start("} {
+		_, after, found := strings.Cut(rest, name)
+		if !found {
+			t.Fatalf("%q does not come in its place in\n%s", name, f.Stack)
+		}
+		rest = after
+	}
 }
