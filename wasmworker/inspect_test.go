@@ -199,7 +199,7 @@ func TestInspectOfACutModule(t *testing.T) {
 func TestInspectOfADamagedModule(t *testing.T) {
 	module := wholesome().bytes()
 	rng := rand.New(rand.NewPCG(1, 2))
-	for range 2000 {
+	for range 500 {
 		damaged := append([]byte(nil), module...)
 		for range 1 + rng.IntN(3) {
 			damaged[rng.IntN(len(damaged))] = byte(rng.Uint32())

@@ -179,6 +179,19 @@ func TestAwareness(t *testing.T) {
 	}
 }
 
+func TestAwaitsRoom(t *testing.T) {
+	for _, interest := range []int32{int32(abi.WatchRead), int32(abi.WatchWrite)} {
+		r, got := script(t, nil, func(a *assembly) []string {
+			inbox, watch := a.wcluster("inbox", "i"), a.wcluster("watch", "iiI")
+			return []string{callWith(inbox, recordAt), i32(0) + i32(interest) + i64(0) + invoke(watch)}
+		})
+		wantErrnos(t, got, 0, 0)
+		if r.machine.AwaitsRoom() != (interest == int32(abi.WatchWrite)) {
+			t.Errorf("interest %d: awaits room: %v", interest, r.machine.AwaitsRoom())
+		}
+	}
+}
+
 func TestListen(t *testing.T) {
 	r, got := script(t, nil, func(a *assembly) []string {
 		listen := a.wcluster("listen", "iiiii")

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/sys"
@@ -142,6 +143,11 @@ func (g *fuzzGuest) step(r *reader) {
 		_, _ = unix.SendmsgN(g.clients[int(r.byte())%len(g.clients)], []byte("hello"), nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 	case op < 240:
 		_ = unix.Shutdown(g.clients[int(r.byte())%len(g.clients)], int(r.byte())%3)
+	case op < 241:
+		if e, errno := g.sys.table.get(uint32(r.byte())); errno == 0 && e.kind == KindListener {
+			e.acc.since, e.acc.began = restAfter, int64(r.byte())*int64(time.Second) // a burst, or none
+			g.sys.poller.rest(e)
+		}
 	case op < 244:
 		g.sys.Drain(int64(r.byte())*1e6, r.byte()&1 != 0, func() bool { return true }, func(int) {})
 	case op < 250:

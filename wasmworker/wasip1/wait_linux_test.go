@@ -332,6 +332,40 @@ func TestFindVirtual(t *testing.T) {
 	}
 }
 
+func TestAwaits(t *testing.T) {
+	g := newGuest(t, Config{})
+	s := g.sys
+	inbox := &fakeVirtual{}
+	fd, errno := s.OpenVirtual(inbox)
+	ok(t, errno)
+	other, errno := s.OpenVirtual(&fakeVirtual{})
+	ok(t, errno)
+	awaits := func(want uint32) {
+		t.Helper()
+		if got := s.Awaits(inbox); got != want {
+			t.Errorf("awaits %d, want %d", got, want)
+		}
+	}
+	awaits(0)
+	ok(t, s.Watch(other, ReadyRead|ReadyWrite, 0))
+	awaits(0)
+	ok(t, s.Watch(fd, ReadyRead, 0))
+	awaits(ReadyRead)
+	b := newBell(t, s)
+	a := newActor(t)
+	polled := a.start(func() { g.pollFor(writable(fd, 1)) })
+	a.asleep(t)
+	b.ring(t, func() {
+		awaits(ReadyRead | ReadyWrite)
+		inbox.ready = ReadyWrite
+	})
+	await(t, "the poll ends", polled)
+	s.Wait(make([]WaitEvent, 1), 0) // a wait for something else
+	awaits(ReadyRead)
+	ok(t, s.Watch(fd, 0, 0))
+	awaits(0)
+}
+
 func TestWaitBitsAreThoseOfTheGuestABI(t *testing.T) {
 	if ReadyRead != abi.WatchRead || ReadyWrite != abi.WatchWrite || ReadyHangup != abi.WatchHangup || ReadyError != abi.WatchError {
 		t.Error("the numbers differ")
