@@ -115,17 +115,6 @@ func (p *Poller) sift(n int) (shed int) {
 	return shed
 }
 
-// stepAside takes the listeners out of epoll that the wait is not for. The kernel gives the wake-up of EPOLLEXCLUSIVE to
-// one process whose thread sleeps in epoll: asleep for something else, this one would swallow it, and the connection
-// would wait though siblings are idle.
-func (p *Poller) stepAside() {
-	for i := len(p.listening.entries) - 1; i >= 0; i-- {
-		if e := p.listening.entries[i]; p.wanted(e) == 0 {
-			p.shed(e, 0)
-		}
-	}
-}
-
 // runTick does what is due, and answers when the next thing is.
 func (p *Poller) runTick(now int64) int64 {
 	if !p.ticking {
