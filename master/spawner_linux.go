@@ -136,6 +136,11 @@ func (r spawnRequest) fork() (*Process, error) {
 		Sys:   &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, PidFD: &pidfd},
 	})
 	runtime.KeepAlive(r.null)
+	if err == syscall.EBADF {
+		// What is passed is open. It is dup3(2), between fork and exec, that answers this for a number above the limit of
+		// open files.
+		err = syscall.EMFILE
+	}
 	if err != nil {
 		return nil, &os.PathError{Op: "start", Path: path, Err: err}
 	}

@@ -304,13 +304,14 @@ func (c *core) calm(now time.Time) {
 	}
 }
 
-// recover ends the degraded state after a quiet period: nobody waits for a restart, and nobody has failed for long.
+// recover ends the degraded state after a quiet period: nobody waits for a restart or has just had one, and nobody has
+// failed for long.
 func (c *core) recover(now time.Time) []action {
 	if !c.degraded || now.Sub(c.lastFail) < max(c.policy.Period, healthy) {
 		return nil
 	}
 	for _, s := range c.slots {
-		if s.phase == waiting {
+		if s.phase == waiting || s.phase == up && !s.calm {
 			return nil
 		}
 	}

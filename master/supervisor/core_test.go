@@ -246,8 +246,18 @@ func TestACrashLoopIsDegradedAndBounded(t *testing.T) {
 	if st := s.core.status(); st.State != Running || st.Online != 8 {
 		t.Errorf("healed: %+v", st)
 	}
-	if got := s.kinds(); strings.Count(got, "recovered") != 1 {
+	if got := s.kinds(); !strings.HasSuffix(got, "recovered") || strings.Count(got, "recovered") != 1 {
 		t.Errorf("notes %q", got)
+	}
+}
+
+// Between two crashes of a single slot lies more than the quiet period, and that is no recovery.
+func TestOneSlotThatCrashesForEverStaysDegraded(t *testing.T) {
+	s := simulate(t, Policy{Workers: 1})
+	s.fate = func(uint32) (time.Duration, bool, *master.Exit) { return 50 * time.Millisecond, true, crash() }
+	s.run(time.Hour)
+	if s.core.state() != Degraded || strings.Contains(s.kinds(), "recovered") {
+		t.Errorf("state %v, notes %q", s.core.state(), s.kinds())
 	}
 }
 
