@@ -18,14 +18,30 @@ import (
 type load struct {
 	target, path, body string
 	keep               bool // keep the connection for the next request
+	again              bool // go on when a connection could not be made
 
 	stop     atomic.Bool
 	wg       sync.WaitGroup
 	answered atomic.Int64
 	refused  atomic.Int64
+	unmade   atomic.Int64 // connections; also counted as refused
 
-	mu     sync.Mutex
-	failed []string
+	mu      sync.Mutex
+	failed  []failure
+	slowest time.Duration // of the answers since the last call of pace
+}
+
+// failure is a request that was sent and not answered.
+type failure struct {
+	worker string // who had answered before on this connection; "": nobody
+	err    error
+}
+
+func (f failure) String() string {
+	if f.worker == "" {
+		return fmt.Sprintf("the first request of a connection: %v", f.err)
+	}
+	return fmt.Sprintf("a later request of a connection to worker %s: %v", f.worker, f.err)
 }
 
 // dialPatience bounds an attempt to connect: the master drops new connections when it ends, and then nobody answers.
@@ -59,6 +75,10 @@ func (l *load) client() {
 		conn, err := net.DialTimeout("tcp", l.target, dialPatience)
 		if err != nil {
 			l.refused.Add(1)
+			l.unmade.Add(1)
+			if l.again {
+				continue
+			}
 			return
 		}
 		l.converse(conn)
@@ -69,6 +89,7 @@ func (l *load) client() {
 // converse asks on one connection until it is to be closed.
 func (l *load) converse(conn net.Conn) {
 	in := bufio.NewReader(conn)
+	worker := ""
 	for first := true; !l.stop.Load(); first = false {
 		if !first {
 			// An answer that does not say "close" promises that the next request will be read, unless the end came
@@ -78,14 +99,16 @@ func (l *load) converse(conn net.Conn) {
 				return
 			}
 		}
-		more, err := l.ask(conn, in)
+		began := time.Now()
+		body, more, err := l.ask(conn, in)
 		if err != nil {
 			l.mu.Lock()
-			l.failed = append(l.failed, fmt.Sprintf("request (first on its connection: %v): %v", first, err))
+			l.failed = append(l.failed, failure{worker, err})
 			l.mu.Unlock()
 			return
 		}
-		l.answered.Add(1)
+		l.answer(time.Since(began))
+		_, worker, _ = strings.Cut(strings.TrimSpace(body), "worker ")
 		if !more {
 			return
 		}
@@ -105,28 +128,53 @@ func isTimeout(err error) bool {
 	return ok && ne.Timeout()
 }
 
-func (l *load) ask(conn net.Conn, in *bufio.Reader) (more bool, err error) {
+func (l *load) answer(took time.Duration) {
+	l.answered.Add(1)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.slowest = max(l.slowest, took)
+}
+
+// pace answers how long the slowest answer since the last call took.
+func (l *load) pace() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	took := l.slowest
+	l.slowest = 0
+	return took
+}
+
+// failures answers those since the last call.
+func (l *load) failures() []failure {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := l.failed
+	l.failed = nil
+	return all
+}
+
+func (l *load) ask(conn net.Conn, in *bufio.Reader) (body string, more bool, err error) {
 	_ = conn.SetDeadline(time.Now().Add(patience))
 	connection := ""
 	if !l.keep {
 		connection = "Connection: close\r\n"
 	}
 	if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: test\r\n%s\r\n", l.path, connection); err != nil {
-		return false, err
+		return "", false, err
 	}
 	resp, err := http.ReadResponse(in, nil)
 	if err != nil {
-		return false, err
+		return "", false, err
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return false, err
+		return "", false, err
 	}
 	if resp.StatusCode != http.StatusOK || !strings.Contains(string(b), l.body) {
-		return false, fmt.Errorf("status %d, body %q", resp.StatusCode, b)
+		return "", false, fmt.Errorf("status %d, body %q", resp.StatusCode, b)
 	}
-	return l.keep && !resp.Close, nil
+	return string(b), l.keep && !resp.Close, nil
 }
 
 // report fails the test for each request that failed.
@@ -135,7 +183,7 @@ func (l *load) report(t *testing.T) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.failed) > 0 {
-		t.Errorf("%d of %d requests failed (%d refused before they were sent); the first: %s", len(l.failed),
+		t.Errorf("%d of %d requests failed (%d refused before they were sent); the first: %v", len(l.failed),
 			l.answered.Load()+int64(len(l.failed)), l.refused.Load(), l.failed[0])
 	}
 	if l.answered.Load() == 0 {

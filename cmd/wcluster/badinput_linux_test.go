@@ -114,6 +114,8 @@ func TestBadInput(t *testing.T) {
 		{"a duration that is too short", []string{"run", hello, "--graceful-timeout", "-1s"}, 2, []string{"--graceful-timeout", "1ms or more"}},
 		{"a flag without its value", []string{"run", hello, "--timeout"}, 2, []string{"needs an argument", "--timeout"}},
 		{"a policy that nobody knows", []string{"run", hello, "--restart", "onfailure"}, 2, []string{`"onfailure"`, "did you mean on-failure?"}},
+		{"an intensity without a time", []string{"run", hello, "--restart-intensity", "5"}, 2, []string{`--restart-intensity "5"`, "5/10s"}},
+		{"an intensity of nothing", []string{"run", hello, "--restart-intensity", "0/10s"}, 2, []string{"5/10s"}},
 		{"a switch that is neither on nor off", []string{"run", hello, "--silent=maybe"}, 2, []string{`--silent "maybe"`, "true or false"}},
 		{"inspect of no file", []string{"inspect", "none.wasm"}, 66, []string{"none.wasm", "no such file"}},
 		{"inspect of no Wasm", []string{"inspect", dir + "/text.wasm"}, 65, []string{"text.wasm", "not a Wasm module"}},

@@ -23,6 +23,7 @@ type runFlags struct {
 	onMessage choice
 	graceful  duration
 	restart   choice
+	intensity intensity
 	timeout   duration
 	debug     bool
 	json      bool
@@ -74,6 +75,7 @@ func defaultRunFlags() *runFlags {
 		onMessage: choice{"drop", []string{"print", "drop"}},
 		graceful:  duration{value: 30 * time.Second, min: time.Millisecond},
 		restart:   choice{string(supervisor.OnFailure), []string{string(supervisor.OnFailure), string(supervisor.Always), string(supervisor.Never)}},
+		intensity: intensity{supervisor.DefaultIntensity, supervisor.DefaultPeriod},
 		timeout:   duration{value: 30 * time.Second, min: time.Second, zero: "no limit"},
 	}
 }
@@ -85,6 +87,7 @@ func (f *runFlags) define(s *pflag.FlagSet) {
 	s.Var(&f.fds, "fd", "let guests listen on descriptor N of wcluster; may be given several times")
 	s.Var(&f.env, "env", "set a variable for the guests, which inherit none; may be given several times")
 	s.Var(&f.restart, "restart", "replace workers that end: always, never or on-failure (not 0)")
+	s.Var(&f.intensity, "restart-intensity", "restarts of workers that fail; beyond it they come ever more slowly")
 	s.Var(&f.graceful, "graceful-timeout", "how long workers that leave may take to finish their connections")
 	s.Var(&f.timeout, "timeout", "kill a worker that computes, or does not answer, for so long; 0: never")
 	s.Var(&f.onMessage, "on-message", "what to do with messages from workers: print or drop them")
@@ -112,7 +115,8 @@ func (f *runFlags) settings(path string, args []string) master.Settings {
 // policy is what the flags mean to the supervisor.
 func (f *runFlags) policy() supervisor.Policy {
 	p := supervisor.Policy{
-		Workers: int(f.workers), MaxWorkers: maxWorkers, Restart: supervisor.Restart(f.restart.value), Timeout: f.timeout.value,
+		Workers: int(f.workers), MaxWorkers: maxWorkers, Restart: supervisor.Restart(f.restart.value),
+		Intensity: f.intensity.count, Period: f.intensity.period, Timeout: f.timeout.value,
 	}
 	if p.Timeout == 0 {
 		p.Timeout = -1 // never; 0 would be the default

@@ -282,17 +282,45 @@ func TestSignalWhileCompiling(t *testing.T) {
 	c.stops()
 }
 
-// TestMasterKilled: the workers die with it, also one that does not wait for anything.
+// TestMasterKilled: the workers die with it, also one that does not wait for anything, and what they held is free for the
+// next start.
 func TestMasterKilled(t *testing.T) {
 	t.Parallel()
-	c := start(t, []string{"run", guest(t, "testdata/guests/spin/spin.wasm"), "-n", "2"})
-	c.awaitErr(2, `online`)
-	pids := c.pids()
-	c.signal(syscall.SIGKILL)
-	<-c.ended
-	for end := time.Now().Add(patience); slices.ContainsFunc(pids, isWorker); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("a worker lives on")
-		}
+	dir := t.TempDir()
+	for _, c := range []struct{ name, module, address, online string }{
+		{"workers that spin", "testdata/guests/spin/spin.wasm", anyPort, `online`},
+		{"workers that serve", helloC, "tcp://" + freePort(t), `worker \d listening on`},
+		{"workers that serve on a unix socket", helloC, "unix://" + dir + "/app.sock", `worker \d listening on`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			args := []string{"run", guest(t, c.module), "-n", "2", "--listen", c.address}
+			r := start(t, args)
+			r.awaitErr(2, c.online)
+			pids := r.pids()
+			r.signal(syscall.SIGKILL)
+			killed := time.Now()
+			<-r.ended
+			for slices.ContainsFunc(pids, isWorker) {
+				if time.Since(killed) > time.Second {
+					t.Fatal("a worker lives on after a second")
+				}
+				time.Sleep(time.Millisecond)
+			}
+			again := start(t, args)
+			again.awaitErr(2, c.online)
+			again.signal(syscall.SIGTERM)
+			again.awaitErr(1, `a second signal ends them at once`)
+			again.signal(syscall.SIGTERM) // the one that spins hears nothing
+			<-again.ended
+		})
 	}
+}
+
+// freePort is an address on which nobody listens, for the moment.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, address := listenTCP(t)
+	l.Close()
+	return address
 }

@@ -151,6 +151,27 @@ func (d *duration) String() string { return d.value.String() }
 
 func (d *duration) Type() string { return "DURATION" }
 
+// intensity is --restart-intensity: so many restarts in so long.
+type intensity struct {
+	count  int
+	period time.Duration
+}
+
+func (i *intensity) Set(s string) error {
+	count, period, ok := strings.Cut(s, "/")
+	n, err := strconv.Atoi(count)
+	d, periodErr := time.ParseDuration(period)
+	if !ok || err != nil || periodErr != nil || n < 1 || d <= 0 {
+		return errors.New("write a number of restarts and a time, such as 5/10s")
+	}
+	i.count, i.period = n, d
+	return nil
+}
+
+func (i *intensity) String() string { return fmt.Sprintf("%d/%v", i.count, i.period) }
+
+func (i *intensity) Type() string { return "N/DURATION" }
+
 // choice is one of a few words.
 type choice struct {
 	value string

@@ -45,6 +45,7 @@ type slot struct {
 	fails    int       // workers in a row that did not become healthy
 	noStart  bool      // its worker failed by itself before it had worked
 	last     uint32    // the id of the worker before this one, or 0
+	excused  bool      // waiting: the worker before had worked, so that replacing it is no sign of a crash loop
 	listened bool      // up
 	progress progress
 }
@@ -108,6 +109,7 @@ func (c *core) forkFailed(i int, err error, now time.Time) []action {
 		s.phase = over
 		return c.maybeOver()
 	}
+	s.excused = false
 	delay := c.again(s, now)
 	return c.say(Note{Kind: NoteForkError, Err: err, Delay: delay}, now)
 }
@@ -143,9 +145,6 @@ func (c *core) exited(worker uint32, e *master.Exit, now time.Time) []action {
 		return nil
 	}
 	age := now.Sub(s.forked)
-	if age >= healthy {
-		s.fails = 0
-	}
 	c.everWorked = c.everWorked || age >= worked
 	s.last = worker
 	if !c.replaces(e) {
@@ -157,9 +156,13 @@ func (c *core) exited(worker uint32, e *master.Exit, now time.Time) []action {
 	if c.nobodyStarts() {
 		return c.giveUp(worker, e)
 	}
+	s.excused = s.online && (age >= healthy || age >= served && killedFromOutside(e))
 	delay := c.again(s, now)
 	return c.say(Note{Kind: NoteRestart, Worker: worker, Exit: e, Delay: delay}, now)
 }
+
+// killedFromOutside is whether a worker ended by no doing of its own that is known: somebody sent it a signal.
+func killedFromOutside(e *master.Exit) bool { return e.Signal != 0 && e.Fault == nil }
 
 // replaces is the policy.
 func (c *core) replaces(e *master.Exit) bool {
@@ -200,8 +203,14 @@ func (c *core) giveUp(worker uint32, e *master.Exit) []action {
 	return []action{n, quit{r}}
 }
 
-// again plans the next try of a slot.
+// again plans the next try of a slot. A worker that had worked makes nobody wait longer.
 func (c *core) again(s *slot, now time.Time) time.Duration {
+	if s.excused {
+		s.fails = 0
+		delay := c.policy.backoff(1, c.chance())
+		s.phase, s.due = waiting, now.Add(delay)
+		return delay
+	}
 	s.fails++
 	delay := c.policy.backoff(s.fails, c.chance())
 	s.phase, s.due = waiting, now.Add(delay)
@@ -258,20 +267,28 @@ func (c *core) tick(now time.Time) (todo []action) {
 	return append(todo, c.recover(now)...)
 }
 
-// refork forks for a slot, if the rate of restarts allows it.
+// refork forks for a slot, if the rate of restarts allows it: never more than Intensity in any Period. A restart that is
+// excused counts for nothing there.
 func (c *core) refork(s *slot, now time.Time) (todo []action) {
-	if s.fails == 0 { // its first worker is no restart
+	switch {
+	case s.excused:
+		c.restarts++
+		return c.fork(s)
+	case s.fails == 0: // its first worker is no restart
 		return c.fork(s)
 	}
 	for len(c.window) > 0 && now.Sub(c.window[0]) >= c.policy.Period {
 		c.window = c.window[1:]
 	}
-	if !c.degraded && len(c.window) >= c.policy.Intensity {
+	full := len(c.window) >= c.policy.Intensity
+	if full && !c.degraded {
 		c.degraded = true
 		c.pace = min(c.slowest(), c.policy.BackoffMax)
-		c.next = now.Add(jitter(c.pace, c.chance()))
 		c.lastNote = time.Time{}
 		todo = c.say(Note{Kind: NoteDegraded}, now)
+	}
+	if full {
+		c.next = later(c.next, c.window[0].Add(c.policy.Period))
 	}
 	if c.degraded {
 		if now.Before(c.next) {
@@ -283,6 +300,13 @@ func (c *core) refork(s *slot, now time.Time) (todo []action) {
 	c.window = append(c.window, now)
 	c.restarts++
 	return append(todo, c.fork(s)...)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // fork takes the slot off the list of those that wait, until the answer.

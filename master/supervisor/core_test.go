@@ -251,6 +251,60 @@ func TestACrashLoopIsDegradedAndBounded(t *testing.T) {
 	}
 }
 
+// Workers that served and are killed from outside are replaced at once, however often, and whoever else crashes.
+func TestKillsFromOutsideAreNoCrashLoop(t *testing.T) {
+	oldest := func(s *sim) (id uint32) {
+		for other := range s.alive {
+			if id == 0 || other < id {
+				id = other
+			}
+		}
+		return id
+	}
+	t.Run("twenty kills in ten seconds", func(t *testing.T) {
+		s := simulate(t, Policy{Workers: 2})
+		s.run(time.Second)
+		for range 20 {
+			s.exit(oldest(s), killed(syscall.SIGKILL))
+			s.run(served)
+			if st := s.core.status(); st.State != Running || st.Online != 2 {
+				t.Fatalf("after a kill: %+v", st)
+			}
+		}
+		if st := s.core.status(); st.Restarts != 20 {
+			t.Errorf("%+v", st)
+		}
+	})
+	t.Run("in a degraded cluster", func(t *testing.T) {
+		s := simulate(t, Policy{Workers: 2})
+		s.fate = func(id uint32) (time.Duration, bool, *master.Exit) {
+			if id == 1 {
+				return 0, true, nil
+			}
+			return 0, true, crash()
+		}
+		s.run(time.Minute)
+		s.fate = func(uint32) (time.Duration, bool, *master.Exit) { return 0, true, nil }
+		if s.core.state() != Degraded {
+			t.Fatalf("state %v", s.core.state())
+		}
+		first := s.core.find(1)
+		s.exit(1, killed(syscall.SIGKILL))
+		s.run(2 * DefaultBackoffMin)
+		if first.phase != up || s.core.state() != Degraded {
+			t.Errorf("phase %v, state %v", first.phase, s.core.state())
+		}
+	})
+	t.Run("but one that had no time to serve counts", func(t *testing.T) {
+		s := simulate(t, Policy{Workers: 2})
+		s.fate = func(uint32) (time.Duration, bool, *master.Exit) { return served / 2, true, killed(syscall.SIGKILL) }
+		s.run(20 * time.Second)
+		if s.core.state() != Degraded {
+			t.Errorf("state %v", s.core.state())
+		}
+	})
+}
+
 // Between two crashes of a single slot lies more than the quiet period, and that is no recovery.
 func TestOneSlotThatCrashesForEverStaysDegraded(t *testing.T) {
 	s := simulate(t, Policy{Workers: 1})

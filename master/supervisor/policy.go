@@ -24,7 +24,8 @@ type Policy struct {
 	Restart Restart
 
 	// More than Intensity restarts within Period, of all workers together, make the cluster degraded. Default: 5 in
-	// 10 s.
+	// 10 s. A worker that had worked does not count: one that lived for 10 s, or that was online and half a second old
+	// when a signal from outside ended it. Neither says that the next one will fail.
 	Intensity int
 	Period    time.Duration
 
@@ -58,6 +59,10 @@ const (
 const (
 	// healthy is the age at which a worker is taken to work: its slot's delay is the smallest again.
 	healthy = 10 * time.Second
+
+	// served is the age at which an online worker that is then killed from outside, by an operator or the kernel, is taken
+	// to have worked: with it, a slot makes at most about two restarts a second that count for nothing.
+	served = 500 * time.Millisecond
 
 	// worked is the age at which a worker is taken to have started, even if it never listened.
 	worked = time.Second
