@@ -30,9 +30,21 @@ type Config struct {
 	CacheDir   string    `json:"cacheDir"` // where the compiled module lies
 	Debug      bool      `json:"debug"`    // traps name file and line where the module knows them
 	Preopens   []Preopen `json:"preopens"`
+	Limits     Limits    `json:"limits"`
+	Sandbox    Sandbox   `json:"sandbox"`
 	// GracefulTimeout bounds a drain, in nanoseconds. At its end the worker cuts what is left.
 	GracefulTimeout int64 `json:"gracefulTimeout"`
 }
+
+// Limits are what a worker's guest may use. Zero of each: as much as there is.
+type Limits struct {
+	Memory      int64 `json:"memory"`      // bytes of linear memory, a multiple of PageSize
+	FDs         int   `json:"fds"`         // open descriptors of the guest
+	Connections int   `json:"connections"` // accepted and open
+}
+
+// PageSize is a page of Wasm, in bytes: the unit of guest memory.
+const PageSize = 64 << 10
 
 // Preopen is a listening socket that the guest finds open when it starts.
 type Preopen struct {
@@ -43,9 +55,10 @@ type Preopen struct {
 // Compile asks a compiler for the native code of the module that its frame carries, to be left in CacheDir, or, where
 // CacheDir is empty, for the report alone.
 type Compile struct {
-	Name     string `json:"name"`
-	CacheDir string `json:"cacheDir"`
-	Debug    bool   `json:"debug"`
+	Name     string  `json:"name"`
+	CacheDir string  `json:"cacheDir"`
+	Debug    bool    `json:"debug"`
+	Sandbox  Sandbox `json:"sandbox"`
 }
 
 // Report says what a module is.
@@ -139,6 +152,8 @@ const (
 	FaultTrap     FaultReason = "trap"     // the guest did something Wasm forbids
 	FaultStart    FaultReason = "start"    // the module could not be loaded or instantiated
 	FaultProtocol FaultReason = "protocol" // the master broke the protocol, or is of another build
+	FaultLimit    FaultReason = "limit"    // the guest needed more than a limit allows; the text begins with which
+	FaultSandbox  FaultReason = "sandbox"  // the process could not be locked down, or tried to do what is forbidden
 	FaultHost     FaultReason = "host"     // a defect or a lack of resources in the worker process itself
 )
 

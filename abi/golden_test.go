@@ -25,6 +25,8 @@ var golden = []struct {
 			{Name: "web", Address: Address{Network: "tcp", Host: "::1", Port: 8000}},
 			{Name: "admin", Address: Address{Network: "unix", Path: "/run/admin.sock"}},
 		},
+		Limits:  Limits{Memory: 64 << 20, FDs: 100, Connections: 50},
+		Sandbox: Sandbox{Level: SandboxStrict, Layers: []Layer{LayerNamespaces, LayerSeccomp}, CPUSeconds: 10, FileBytes: 1 << 20},
 	}},
 	{Header{Kind: KindCompile, FDs: 1}, Compile{Name: "app.wasm", CacheDir: "/tmp/empty"}},
 	{Header{Kind: KindCompiled}, Report{
@@ -47,6 +49,10 @@ var golden = []struct {
 	{Header{Kind: KindPong, Seq: 9}, nil},
 	{Header{Kind: KindFault}, Fault{Text: "unreachable", Stack: "main.main()\n_start()", Reason: FaultTrap}},
 	{Header{Kind: KindDrained}, Drained{Cut: 2}},
+	{Header{Kind: KindProbe}, nil},
+	{Header{Kind: KindProbed}, Probed{Layers: []ProbedLayer{
+		{Layer: LayerLandlock, Note: "ABI 7"}, {Layer: LayerMDWE, Error: "the kernel has no PR_SET_MDWE"},
+	}}},
 }
 
 func TestGoldenFrames(t *testing.T) {

@@ -42,6 +42,8 @@ const (
 	KindPong                       // worker: the answer
 	KindFault                      // worker: Fault; why the process is about to exit
 	KindDrained                    // worker: Drained; nothing is left to finish, the channel closes next
+	KindProbe                      // master, to a probe: which layers of the sandbox can be put on here?
+	KindProbed                     // probe: Probed
 	kindEnd
 )
 
@@ -94,6 +96,8 @@ var rules = [kindEnd]rule{
 	KindPong:       {name: "pong", from: Worker, answered: true},
 	KindFault:      {name: "fault", from: Worker, body: large},
 	KindDrained:    {name: "drained", from: Worker, body: small},
+	KindProbe:      {name: "probe", from: Master},
+	KindProbed:     {name: "probed", from: Worker, body: small},
 }
 
 // rule is nil for a number that is no kind.

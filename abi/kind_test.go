@@ -34,7 +34,7 @@ func TestNamesOfWhatDoesNotExist(t *testing.T) {
 		want string
 	}{
 		{Kind(0), "kind 0"},
-		{kindEnd, "kind 17"},
+		{kindEnd, "kind 19"},
 		{Kind(255), "kind 255"},
 		{phaseEnd, "no phase"},
 		{Master, "master"},
@@ -78,6 +78,7 @@ func TestPermitted(t *testing.T) {
 		PhaseOnline:        atWork,
 		PhaseDisconnecting: atWork,
 		PhaseCompiling:     {KindCompiled, KindFault},
+		PhaseProbing:       {KindProbed, KindFault},
 	}
 	for p := range 256 {
 		for k := range 256 {

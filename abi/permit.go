@@ -13,6 +13,7 @@ const (
 	PhaseOnline                     // online has come: the guest runs
 	PhaseDisconnecting              // and disconnect has been sent, or leaving has come: the guest finishes
 	PhaseCompiling                  // compile has been sent instead of config
+	PhaseProbing                    // probe has been sent instead of config
 	phaseEnd
 )
 
@@ -43,6 +44,7 @@ var phases = [phaseEnd]struct {
 	PhaseOnline:        {"online", atWork},
 	PhaseDisconnecting: {"disconnecting", atWork},
 	PhaseCompiling:     {"compiling", setOf(KindCompiled, KindFault)},
+	PhaseProbing:       {"probing", setOf(KindProbed, KindFault)},
 }
 
 // Permitted tells whether a worker in that phase may send a frame of that kind. A worker that sends another is ended.

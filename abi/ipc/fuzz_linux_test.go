@@ -147,6 +147,7 @@ var bodies = map[abi.Kind]func() any{
 	abi.KindListening:  func() any { return new(abi.Listening) },
 	abi.KindFault:      func() any { return new(abi.Fault) },
 	abi.KindDrained:    func() any { return new(abi.Drained) },
+	abi.KindProbed:     func() any { return new(abi.Probed) },
 }
 
 func FuzzDecodeControl(f *testing.F) {
