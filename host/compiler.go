@@ -9,6 +9,7 @@ import (
 
 	"github.com/wcluster/wcluster/abi"
 	"github.com/wcluster/wcluster/abi/ipc"
+	"github.com/wcluster/wcluster/host/sandbox"
 	"github.com/wcluster/wcluster/wasmworker"
 )
 
@@ -49,11 +50,15 @@ func compileOne(l *link) (abi.Report, error) {
 	if err := ipc.Decode(f, &job); err != nil {
 		return abi.Report{}, err
 	}
+	cage, err := sandbox.Enter(sandbox.Config{Sandbox: job.Sandbox, CodeDir: job.CacheDir, WriteCode: true})
+	if err != nil {
+		return abi.Report{}, err
+	}
 	module, err := mapModule(f.FDs[0].Int())
 	if err != nil {
 		return abi.Report{}, err
 	}
-	return wasmworker.Inspect(context.Background(), module, job.CacheDir, job.Debug)
+	return wasmworker.Inspect(context.Background(), module, cage.CodeDir, job.Debug)
 }
 
 // mapModule maps the module's bytes, which are a sealed memfd: nobody changes them any more. An empty file, which cannot

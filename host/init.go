@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/wcluster/wcluster/host/sandbox"
 )
 
 // RoleVariable is the environment variable that makes a process a host.
@@ -22,6 +24,7 @@ const timerSlack = 50 * time.Microsecond
 var roles = map[string]func() int{
 	"worker":  runWorker,
 	"compile": runCompiler,
+	"probe":   runProber,
 }
 
 // Init takes over when this process was started as a host by a master, and then ends the process; otherwise it returns
@@ -36,6 +39,10 @@ func Init() {
 	if !ok {
 		fmt.Fprintf(os.Stderr, "wcluster: %s=%q is no role: it is set by the master for its workers; unset it\n", RoleVariable, role)
 		os.Exit(2)
+	}
+	if err := sandbox.CloseInherited(channel + 1); err != nil {
+		fmt.Fprintln(os.Stderr, "wcluster: close what was inherited:", err)
+		os.Exit(1)
 	}
 	// The guest's thread for the life of the process: it runs Wasm and makes the system calls.
 	runtime.LockOSThread()

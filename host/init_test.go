@@ -15,7 +15,7 @@ import (
 const (
 	maxInitTime  = time.Millisecond
 	maxInitBytes = 100 << 10
-	initAttempts = 20 // the least of them is taken: a slow start says more about the machine
+	initAttempts = 20 // the least of each package is taken: a slow start says more about the machine
 )
 
 // TestInitOfAllPackagesIsBounded runs the command as a worker without a master, with GODEBUG=inittrace=1:
@@ -28,11 +28,13 @@ func TestInitOfAllPackagesIsBounded(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
-	least, bytes := time.Hour, 0
+	fastest, bytes := map[string]time.Duration{}, 0
 	for range initAttempts {
-		var clock time.Duration
-		clock, bytes = traceInit(t, bin)
-		least = min(least, clock)
+		bytes = traceInit(t, bin, fastest)
+	}
+	least := time.Duration(0)
+	for _, clock := range fastest {
+		least += clock
 	}
 	t.Logf("init of all packages: %v, %d bytes", least, bytes)
 	if least > maxInitTime {
@@ -43,7 +45,8 @@ func TestInitOfAllPackagesIsBounded(t *testing.T) {
 	}
 }
 
-func traceInit(t *testing.T, bin string) (clock time.Duration, total int) {
+// traceInit notes in fastest how long each package took, if it never took less, and answers what all allocate.
+func traceInit(t *testing.T, bin string, fastest map[string]time.Duration) (total int) {
 	t.Helper()
 	cmd := exec.Command(bin)
 	cmd.Env = []string{"WCLUSTER_ROLE=worker", "GODEBUG=inittrace=1"}
@@ -66,12 +69,15 @@ func traceInit(t *testing.T, bin string) (clock time.Duration, total int) {
 		if err != nil {
 			t.Fatalf("parse %q: %v", line, err)
 		}
-		clock += time.Duration(ms * float64(time.Millisecond))
+		clock := time.Duration(ms * float64(time.Millisecond))
+		if before, ok := fastest[f[1]]; !ok || clock < before {
+			fastest[f[1]] = clock
+		}
 		total += n
 		lines++
 	}
 	if lines == 0 {
 		t.Fatalf("no trace of init in: %s", stderr.String())
 	}
-	return clock, total
+	return total
 }

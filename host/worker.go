@@ -13,6 +13,7 @@ import (
 
 	"github.com/wcluster/wcluster/abi"
 	"github.com/wcluster/wcluster/abi/ipc"
+	"github.com/wcluster/wcluster/host/sandbox"
 	"github.com/wcluster/wcluster/wasmworker"
 	"github.com/wcluster/wcluster/wasmworker/wasip1"
 )
@@ -25,6 +26,7 @@ type worker struct {
 	sys     *wasip1.System
 	poller  *wasip1.Poller
 	machine *wasmworker.Machine
+	cage    *sandbox.Cage
 
 	asked    uint32          // the seq of the last listen
 	answered *abi.ListenDone // its answer, once it came
@@ -62,18 +64,24 @@ func runWorker() int {
 	return result.Code
 }
 
+// exitSandbox is the exit code of a process that could not be locked down: EX_CONFIG of sysexits.h.
+const exitSandbox = 78
+
 // fail tells the master why there will be no guest.
 func (w *worker) fail(err error) int {
 	if errors.Is(err, errMasterGone) {
 		return 1
 	}
-	reason := abi.FaultStart
-	if errors.Is(err, abi.ErrFrame) {
+	reason, code := abi.FaultStart, 1
+	switch {
+	case errors.Is(err, abi.ErrFrame):
 		reason = abi.FaultProtocol
+	case errors.Is(err, sandbox.ErrLayer):
+		reason, code = abi.FaultSandbox, exitSandbox
 	}
 	_ = w.control(abi.KindFault, abi.Fault{Reason: reason, Text: err.Error()})
 	_ = w.link.drainOut(farewell)
-	return 1
+	return code
 }
 
 // load receives the configuration and makes of it a machine whose guest can start.
@@ -96,6 +104,11 @@ func (w *worker) load(ctx context.Context) error {
 		return fmt.Errorf("%w: config with %d descriptors for %d listeners", abi.ErrFrame, len(f.FDs), len(c.Preopens))
 	}
 	w.link.in.SetMaxMessage(c.MaxMessage)
+	w.cage, err = sandbox.Enter(sandbox.Config{Sandbox: c.Sandbox, CodeDir: c.CacheDir, FDs: c.Limits.FDs})
+	if err != nil {
+		f.Close()
+		return err
+	}
 	module, err := mapModule(f.FDs[0].Int())
 	f.FDs[0].Close()
 	if err != nil {
@@ -111,7 +124,7 @@ func (w *worker) load(ctx context.Context) error {
 	}
 	w.machine = wasmworker.New(wasmworker.Config{
 		ID: c.ID, Args: c.Args, Env: c.Env, CPUs: uint32(c.CPUs),
-		Module: module, CacheDir: c.CacheDir, Debug: c.Debug, Board: w.board,
+		Module: module, CacheDir: w.cage.CodeDir, Debug: c.Debug, Board: w.board,
 	}, w.sys, w.services())
 	if err := w.machine.Load(ctx); err != nil {
 		return err
@@ -122,7 +135,7 @@ func (w *worker) load(ctx context.Context) error {
 	if len(module) > 1<<20 {
 		debug.FreeOSMemory()
 	}
-	return nil
+	return w.cage.Seal()
 }
 
 // open makes the guest's descriptors: the standard streams, then the preopened listeners from 3 on.

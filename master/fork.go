@@ -88,12 +88,12 @@ func (c *Cluster) spawnWorker(id uint32, env []string) (*Worker, error) {
 		return nil, err
 	}
 	w := &Worker{
-		id: id, cluster: c, backlog: newAllowance(), config: cfg,
+		id: id, cluster: c, backlog: newAllowance(), config: cfg, sandbox: cfg.sandbox,
 		gone: make(chan struct{}), closed: make(chan struct{}),
 		talk: conversation{pings: map[uint32]chan<- struct{}{}, opens: map[socketKey]uint32{}},
 	}
 	h := hostProcess{
-		host: c.settingsNow().Host, role: roleWorker,
+		host: c.settingsNow().Host, role: roleWorker, confined: w.sandbox.confined(),
 		name: processName("worker "+strconv.Itoa(int(id)), cfg.body.Name),
 	}
 	defer h.close()
@@ -135,6 +135,12 @@ func (w *Worker) open(h *hostProcess) (err error) {
 	if w.half, err = ours.Dup(); err != nil {
 		ours.Close()
 		return err
+	}
+	if w.sandbox.has(abi.LayerPassRights) {
+		if err := refuseRights(ours); err != nil {
+			ours.Close()
+			return err
+		}
 	}
 	w.conn, err = ipc.NewConn(ours, abi.Worker, uint32(s.MaxMessage), channelQueue(s.MaxMessage))
 	if err != nil {
@@ -186,6 +192,7 @@ func (c *Cluster) configure(id uint32, env []string) (*config, error) {
 		ID: id, Name: p.name, Args: append([]string{p.name}, s.Args...), Env: mergeEnv(s.Env, env, own),
 		CPUs: s.CPUs, MaxMessage: uint32(s.MaxMessage), CacheDir: p.cacheDir, Debug: s.Debug,
 		Preopens: preopens, GracefulTimeout: int64(s.GracefulTimeout),
+		Limits: s.Limits, Sandbox: p.sandbox.worker(int64(s.CPUTime / time.Second)),
 	}
 	// Here it is the caller's mistake; as a frame that cannot be sent it would be the worker's end.
 	text, err := json.Marshal(body)
@@ -199,7 +206,7 @@ func (c *Cluster) configure(id uint32, env []string) (*config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &config{body: body, fds: []*ipc.FD{module}}, nil
+	return &config{body: body, fds: []*ipc.FD{module}, sandbox: p.sandbox}, nil
 }
 
 // grantPreopens adds the descriptors of the preopened listeners, in order, and permits the worker to say that it

@@ -62,7 +62,7 @@ func TestOffendersDieAlone(t *testing.T) {
 // parallelCluster is cluster for parallel tests, where goroutines cannot be counted.
 func parallelCluster(t *testing.T, role string, change ...func(*Settings)) *Cluster {
 	t.Helper()
-	s := Settings{Exec: moduleFile(t, role), CacheDir: cacheDir, Silent: true}
+	s := Settings{Exec: moduleFile(t, role), CacheDir: cacheDir, Silent: true, Sandbox: abi.SandboxOff}
 	for _, f := range change {
 		f(&s)
 	}

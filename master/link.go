@@ -133,7 +133,13 @@ func (w *Worker) takeHello(f *ipc.Frame) error {
 	return nil
 }
 
+// takeOnline lets a worker begin that is locked down as it was told to be. That is looked at here, after it says that it is
+// ready and before it is told of: its process waits for nobody, but a guest that runs in a cage that does not hold is ended.
 func (w *Worker) takeOnline() error {
+	if err := w.sandbox.verify(w.process.Pid()); err != nil {
+		w.Abort(abi.FaultSandbox, "is not locked down: "+err.Error())
+		return nil
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.talk.phase = abi.PhaseOnline

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wcluster/wcluster/abi"
 	"github.com/wcluster/wcluster/internal/leaktest"
 )
 
@@ -84,7 +85,7 @@ func moduleFile(t testing.TB, role string) string {
 func cluster(t testing.TB, role string, change ...func(*Settings)) *Cluster {
 	t.Helper()
 	before := runtime.NumGoroutine()
-	s := Settings{Exec: moduleFile(t, role), CacheDir: cacheDir, Silent: true}
+	s := Settings{Exec: moduleFile(t, role), CacheDir: cacheDir, Silent: true, Sandbox: abi.SandboxOff}
 	for _, f := range change {
 		f(&s)
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/wcluster/wcluster/abi"
 )
 
 // masterVariable makes the test binary a master of its own, for the test that kills it.
@@ -19,7 +21,7 @@ func playMaster(dir string) {
 	modules, _ := filepath.Glob(filepath.Join(dir, "*.wasm"))
 	for _, module := range modules {
 		c := New()
-		check(c.SetupMaster(Settings{Exec: module, CacheDir: filepath.Join(dir, "cache"), Silent: true}))
+		check(c.SetupMaster(Settings{Exec: module, CacheDir: filepath.Join(dir, "cache"), Silent: true, Sandbox: abi.SandboxOff}))
 		ready := make(chan struct{}, 1)
 		c.On(EventMessage, func(e Event) { ready <- struct{}{} })
 		w, err := c.Fork()

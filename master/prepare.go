@@ -23,6 +23,7 @@ type Step string
 const (
 	StepRead    Step = "read"    // the module file is copied
 	StepListen  Step = "listen"  // the preopened listeners are bound
+	StepSandbox Step = "sandbox" // a child process finds out how host processes can be locked down
 	StepCompile Step = "compile" // a child process compiles, which can take seconds
 	StepCached  Step = "cached"  // the compiled module was found
 	StepReady   Step = "ready"
@@ -30,7 +31,7 @@ const (
 
 // PrepareError is why Prepare, and so Fork, could not begin. Its text is one line that says what to do.
 type PrepareError struct {
-	Op     Step       // StepRead, StepListen or StepCompile
+	Op     Step       // StepRead, StepListen, StepSandbox or StepCompile
 	Reason abi.Reason // of StepCompile: the class of what is wrong with the module; else ""
 	Err    error
 }
@@ -43,6 +44,7 @@ func (e *PrepareError) Unwrap() error { return e.Err }
 type prepared struct {
 	module   *module // nil until read
 	name     string
+	sandbox  *sandbox // nil until found out
 	cache    *cache
 	cacheDir string // of the compiled module; "" until compiled
 	report   abi.Report
@@ -95,6 +97,15 @@ func (c *Cluster) prepareLocked(ctx context.Context, progress func(Stage)) (abi.
 		if err := c.bindPreopens(); err != nil {
 			return abi.Report{}, &PrepareError{Op: StepListen, Err: err}
 		}
+	}
+	if p.sandbox == nil {
+		say(StepSandbox)
+		found, err := c.findSandbox(ctx)
+		if err != nil {
+			c.releaseListenersLocked() // nobody will accept
+			return abi.Report{}, &PrepareError{Op: StepSandbox, Err: err}
+		}
+		p.sandbox = found
 	}
 	if p.cacheDir == "" {
 		if err := c.compile(ctx, say); err != nil {

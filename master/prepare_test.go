@@ -54,7 +54,7 @@ func TestPrepareCompilesOnce(t *testing.T) {
 	if again, err := c.Prepare(t.Context(), progress); err != nil || again.Kind != report.Kind {
 		t.Errorf("again: %+v, %v", again, err)
 	}
-	if want := []Step{StepRead, StepListen, StepCompile, StepReady}; !slices.Equal(steps, want) {
+	if want := []Step{StepRead, StepListen, StepSandbox, StepCompile, StepReady}; !slices.Equal(steps, want) {
 		t.Errorf("steps %v, want %v", steps, want)
 	}
 	if left := entries(t, c, "tmp-*"); len(left) > 0 {
@@ -72,7 +72,7 @@ func TestPrepareCompilesOnce(t *testing.T) {
 	if err != nil || report.Kind != abi.KindCommand {
 		t.Fatalf("from the cache: %+v, %v", report, err)
 	}
-	if want := []Step{StepRead, StepListen, StepCached, StepReady}; !slices.Equal(steps, want) {
+	if want := []Step{StepRead, StepListen, StepSandbox, StepCached, StepReady}; !slices.Equal(steps, want) {
 		t.Errorf("steps %v, want %v", steps, want)
 	}
 

@@ -70,6 +70,15 @@ type Settings struct {
 	// Debug makes traps name file and line where the module knows them. Compiled modules load more slowly.
 	Debug bool
 
+	// Sandbox is how host processes are locked down before they look at a module. Default: abi.SandboxAuto.
+	Sandbox abi.SandboxLevel
+
+	// Limits bound what each worker's guest may use. Default: as much as there is.
+	Limits abi.Limits
+
+	// CPUTime ends a worker that has used so much CPU time, in whole seconds. Default: never.
+	CPUTime time.Duration
+
 	// CPUs is what guests are told about how many workers make sense. Default: runtime.NumCPU().
 	CPUs int
 }
@@ -84,6 +93,8 @@ const (
 	defaultGracefulTimeout = 30 * time.Second
 	minGracefulTimeout     = time.Millisecond
 )
+
+var sandboxLevels = []abi.SandboxLevel{abi.SandboxAuto, abi.SandboxStrict, abi.SandboxLog, abi.SandboxOff}
 
 // ErrSetup says that SetupMaster was called again with different settings: they are permanent.
 var ErrSetup = errors.New("settings are permanent once set up: use a new Cluster for different ones")
@@ -112,6 +123,9 @@ func (s Settings) normalize() (*Settings, error) {
 	if s.GracefulTimeout == 0 {
 		s.GracefulTimeout = defaultGracefulTimeout
 	}
+	if s.Sandbox == "" {
+		s.Sandbox = abi.SandboxAuto
+	}
 	if s.CPUs == 0 {
 		s.CPUs = runtime.NumCPU()
 	}
@@ -132,6 +146,12 @@ func (s *Settings) check() error {
 		return fmt.Errorf("check settings: MaxMessage is %d bytes; choose 1 to %d", s.MaxMessage, abi.MaxMessageLimit)
 	case s.GracefulTimeout != 0 && s.GracefulTimeout < minGracefulTimeout:
 		return fmt.Errorf("check settings: GracefulTimeout is %v; choose %v or more", s.GracefulTimeout, minGracefulTimeout)
+	case s.Sandbox != "" && !slices.Contains(sandboxLevels, s.Sandbox):
+		return fmt.Errorf("check settings: Sandbox is %q; choose auto, strict, log or off", s.Sandbox)
+	case s.CPUTime < 0 || s.CPUTime%time.Second != 0:
+		return fmt.Errorf("check settings: CPUTime is %v; choose whole seconds", s.CPUTime)
+	case s.Limits.Memory < 0 || s.Limits.FDs < 0 || s.Limits.Connections < 0:
+		return fmt.Errorf("check settings: a limit is negative: %+v; 0 means none", s.Limits)
 	case s.CPUs < 0:
 		return fmt.Errorf("check settings: CPUs is %d; choose 1 or more", s.CPUs)
 	case len(s.Listen) > abi.MaxPreopens:
@@ -193,6 +213,7 @@ func mergeEnv(lists ...[]string) []string {
 func (s *Settings) equal(o *Settings) bool {
 	return s.Exec == o.Exec && s.Silent == o.Silent && s.Host == o.Host && s.MaxMessage == o.MaxMessage &&
 		s.GracefulTimeout == o.GracefulTimeout && s.CacheDir == o.CacheDir && s.Debug == o.Debug && s.CPUs == o.CPUs &&
+		s.Sandbox == o.Sandbox && s.Limits == o.Limits && s.CPUTime == o.CPUTime &&
 		slices.Equal(s.Args, o.Args) && slices.Equal(s.Env, o.Env) && slices.Equal(s.FDs, o.FDs) &&
 		slices.Equal(s.Listen, o.Listen) &&
 		sameWriter(s.Stdout, o.Stdout) && sameWriter(s.Stderr, o.Stderr) &&

@@ -23,6 +23,7 @@ const roleVariable = "WCLUSTER_ROLE"
 const (
 	roleWorker  = "worker"
 	roleCompile = "compile"
+	roleProbe   = "probe"
 )
 
 // spawner is the goroutine that forks, for the whole life of a cluster. It keeps its OS thread, because the kernel
@@ -50,12 +51,14 @@ func newSpawner() *spawner {
 
 // hostProcess says what to start, with its ends of what it shares with the master.
 type hostProcess struct {
-	host    string // path of the binary, or "" for this program
-	name    string // what ps shows
-	role    string
-	stdout  *ipc.FD // or nil for /dev/null
-	stderr  *ipc.FD
-	channel *ipc.FD
+	host string // path of the binary, or "" for this program
+	name string // what ps shows
+	// confined gives it namespaces of its own.
+	confined bool
+	role     string
+	stdout   *ipc.FD // or nil for /dev/null
+	stderr   *ipc.FD
+	channel  *ipc.FD
 }
 
 // close closes the descriptors that the process has got, or never will.
@@ -129,11 +132,15 @@ func (r spawnRequest) fork() (*Process, error) {
 		files[2] = uintptr(r.stderr.Int())
 	}
 	pidfd := -1
+	sys := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, PidFD: &pidfd}
+	if r.confined {
+		confine(sys)
+	}
 	pid, err := syscall.ForkExec(path, []string{r.name}, &syscall.ProcAttr{
 		Dir:   "/",
 		Env:   []string{roleVariable + "=" + r.role, workerProcs},
 		Files: files,
-		Sys:   &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, PidFD: &pidfd},
+		Sys:   sys,
 	})
 	runtime.KeepAlive(r.null)
 	if err == syscall.EBADF {

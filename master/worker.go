@@ -18,6 +18,7 @@ type Worker struct {
 	id      uint32
 	cluster *Cluster
 	process *Process
+	sandbox *sandbox
 	started time.Time
 	subs    handlers
 	state   atomic.Uint32 // a State, as delivered
@@ -48,8 +49,9 @@ type Worker struct {
 
 // config is what a worker is told once it has said hello, with the descriptors that go with it.
 type config struct {
-	body *abi.Config
-	fds  []*ipc.FD
+	body    *abi.Config
+	fds     []*ipc.FD
+	sandbox *sandbox
 }
 
 // Errors of Worker.Send.

@@ -122,7 +122,7 @@ func supervise(t *testing.T, role string, p Policy) *supervised {
 	}
 	c := master.New()
 	t.Cleanup(func() { c.Close(); <-c.Done() })
-	if err := c.SetupMaster(master.Settings{Exec: path, CacheDir: t.TempDir()}); err != nil {
+	if err := c.SetupMaster(master.Settings{Exec: path, CacheDir: t.TempDir(), Sandbox: abi.SandboxOff}); err != nil {
 		t.Fatal(err)
 	}
 	v := &supervised{cluster: c, online: make(chan *master.Worker, 100), exits: make(chan *master.Exit, 100)}

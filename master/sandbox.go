@@ -1,0 +1,196 @@
+package master
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/wcluster/wcluster/abi"
+)
+
+// sandbox is how the host processes of a cluster are locked down: what was asked for, and what this host has of it. It is
+// found out once, before anything of a module is looked at, and holds for every process: a worker that cannot put on what
+// the probe could is ended.
+type sandbox struct {
+	level abi.SandboxLevel
+	found []abi.ProbedLayer // nil when off
+}
+
+// Confinement says how far this host can lock workers down.
+type Confinement string
+
+// The confinements.
+const (
+	ConfinedFully   Confinement = "strict"  // every required layer
+	ConfinedPartly  Confinement = "partial" // some are missing
+	ConfinedLogging Confinement = "log"     // what seccomp would refuse is logged and let through
+	ConfinedNot     Confinement = "off"
+)
+
+// SandboxStatus is what the workers of a cluster are locked down with.
+type SandboxStatus struct {
+	Asked  abi.SandboxLevel  // Settings.Sandbox
+	Holds  Confinement       // what every worker has
+	Layers []abi.ProbedLayer // each layer, and why it is missing if it is; nil when off
+}
+
+// Missing is the layers that are not there, in words, for people.
+func (s SandboxStatus) Missing() string {
+	var all []string
+	for _, l := range s.Layers {
+		if l.Error != "" {
+			all = append(all, fmt.Sprintf("%s (%s)", l.Layer, l.Error))
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
+// Sandbox is what the workers are locked down with; zero before Prepare.
+func (c *Cluster) Sandbox() SandboxStatus {
+	c.prepare.Lock()
+	defer c.prepare.Unlock()
+	s := c.prepared.sandbox
+	if s == nil {
+		return SandboxStatus{}
+	}
+	return SandboxStatus{Asked: s.level, Holds: s.holds(), Layers: slices.Clone(s.found)}
+}
+
+func (s *sandbox) holds() Confinement {
+	switch {
+	case s.level == abi.SandboxOff:
+		return ConfinedNot
+	case s.level == abi.SandboxLog:
+		return ConfinedLogging
+	case s.lacks() != nil:
+		return ConfinedPartly
+	default:
+		return ConfinedFully
+	}
+}
+
+// lacks is the first required layer that is missing, or nil.
+func (s *sandbox) lacks() *abi.ProbedLayer {
+	i := slices.IndexFunc(s.found, func(l abi.ProbedLayer) bool { return l.Error != "" && l.Layer.Required() })
+	if i < 0 {
+		return nil
+	}
+	return &s.found[i]
+}
+
+// layers are those that hold.
+func (s *sandbox) layers() (all []abi.Layer) {
+	for _, l := range s.found {
+		if l.Error == "" {
+			all = append(all, l.Layer)
+		}
+	}
+	return all
+}
+
+func (s *sandbox) has(l abi.Layer) bool { return slices.Contains(s.layers(), l) }
+
+// confined is whether host processes get namespaces of their own.
+func (s *sandbox) confined() bool { return s.has(abi.LayerNamespaces) }
+
+// worker is what a worker is told.
+func (s *sandbox) worker(cpuSeconds int64) abi.Sandbox {
+	return abi.Sandbox{Level: s.level, Layers: s.layers(), CPUSeconds: cpuSeconds}
+}
+
+const (
+	// A compiled module is 3.9 times as large as its Wasm. A compiler that writes much more is out of its mind.
+	codePerByte = 64
+	codeSpare   = 64 << 20
+)
+
+// compiler is what a compile child is told.
+func (s *sandbox) compiler(moduleBytes int64) abi.Sandbox {
+	return abi.Sandbox{Level: s.level, Layers: s.layers(), FileBytes: codePerByte*moduleBytes + codeSpare}
+}
+
+// findSandbox probes this host, unless nothing is wanted of it. With SandboxStrict a missing layer is an error that names
+// it and says what to do.
+func (c *Cluster) findSandbox(ctx context.Context) (*sandbox, error) {
+	s := &sandbox{level: c.settingsNow().Sandbox}
+	if s.level == abi.SandboxOff {
+		return s, nil
+	}
+	found, err := c.probe(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("find out how to lock workers down: %w", err)
+	}
+	s.found = found
+	if l := s.lacks(); l != nil && s.level == abi.SandboxStrict {
+		return nil, fmt.Errorf("lock workers down strictly: this host lacks %s: %s", l.Layer, l.Error)
+	}
+	return s, nil
+}
+
+// ProbeSandbox tells which layers of the sandbox this host has, and why not the others, in the order of abi.Layers. It
+// starts a process that tries them.
+func (c *Cluster) ProbeSandbox(ctx context.Context) ([]abi.ProbedLayer, error) {
+	if err := c.setup(); err != nil {
+		return nil, err
+	}
+	found, err := c.probe(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("probe sandbox: %w", err)
+	}
+	return found, nil
+}
+
+// probe asks a child, which is given namespaces if this host allows that.
+func (c *Cluster) probe(ctx context.Context) ([]abi.ProbedLayer, error) {
+	namespaces := abi.ProbedLayer{Layer: abi.LayerNamespaces}
+	child, err := c.startChild(roleProbe, processName(roleProbe, "sandbox"), true)
+	if err != nil {
+		denied := err
+		if child, err = c.startChild(roleProbe, processName(roleProbe, "sandbox"), false); err != nil {
+			return nil, err // it is not the namespaces
+		}
+		namespaces.Error = namespaceError(denied)
+	}
+	var said abi.Probed
+	if err := child.ask(ctx, abi.KindProbe, nil, nil, abi.PhaseProbing, &said); err != nil {
+		return nil, err
+	}
+	rights := abi.ProbedLayer{Layer: abi.LayerPassRights}
+	if err := canRefuseRights(); err != nil {
+		rights.Error = err.Error()
+	}
+	return inOrder(append(said.Layers, namespaces, rights)), nil
+}
+
+// inOrder is one entry for each layer; one that a child has not spoken of is missing.
+func inOrder(said []abi.ProbedLayer) []abi.ProbedLayer {
+	var all []abi.ProbedLayer
+	for _, l := range abi.Layers {
+		i := slices.IndexFunc(said, func(p abi.ProbedLayer) bool { return p.Layer == l })
+		if i < 0 {
+			all = append(all, abi.ProbedLayer{Layer: l, Error: "the host binary does not know it"})
+			continue
+		}
+		all = append(all, said[i])
+	}
+	return all
+}
+
+// namespaceError says why a process could not be given namespaces, and what to do.
+func namespaceError(err error) string {
+	hint := "needs a kernel with CONFIG_USER_NS and the others"
+	switch {
+	case errors.Is(err, syscall.ENOSPC):
+		hint = "raise sysctl user.max_user_namespaces, and the same for net, mnt, ipc, uts and cgroup"
+	case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EACCES):
+		hint = "let this user make user namespaces: sysctl kernel.unprivileged_userns_clone=1 where there is one; in a container its seccomp profile must allow clone with new namespaces"
+	}
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		err = errno
+	}
+	return fmt.Sprintf("%v (%s)", err, hint)
+}

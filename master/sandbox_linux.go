@@ -1,0 +1,113 @@
+package master
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/wcluster/wcluster/abi"
+	"github.com/wcluster/wcluster/abi/ipc"
+)
+
+// ownNamespaces are the clone flags of a confined process. There is none for processes: the first one of such a namespace
+// has no default signal actions, so that SIGTERM would not end it.
+const ownNamespaces = syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWIPC |
+	syscall.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
+
+// confine gives a process namespaces of its own. It is root in there, so that it can make its mounts, until it drops that;
+// outside it stays who this process is: what it may read of the user's it can read.
+func confine(attr *syscall.SysProcAttr) {
+	attr.Cloneflags |= ownNamespaces
+	attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
+	attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
+}
+
+// refuseRights makes a channel refuse descriptors: the peer's sendmsg answers EPERM (SO_PASSRIGHTS, Linux 6.16). On older
+// kernels the reader drops the worker that sends some.
+func refuseRights(ours *ipc.FD) error {
+	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(ours.Int(), unix.SOL_SOCKET, unix.SO_PASSRIGHTS, 0))
+}
+
+func canRefuseRights() error {
+	a, b, err := ipc.Pair()
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	defer b.Close()
+	if err := refuseRights(a); err != nil {
+		return fmt.Errorf("%w (needs Linux 6.16 or newer)", err)
+	}
+	return nil
+}
+
+// verify looks whether every thread of a worker is locked down as it was told to be: the kernel's word, not the worker's.
+// The pid is that of a process that has not been waited for.
+func (s *sandbox) verify(pid int) error {
+	if s.level == abi.SandboxOff {
+		return nil
+	}
+	dir := fmt.Sprintf("/proc/%d/task", pid)
+	threads, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("look at its threads: %w", err)
+	}
+	for _, t := range threads {
+		text, err := os.ReadFile(dir + "/" + t.Name() + "/status")
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+			continue // it has ended meanwhile
+		}
+		if err != nil {
+			return fmt.Errorf("look at its threads: %w", err)
+		}
+		for _, want := range s.threadMust() {
+			if got := statusField(text, want.field); !want.ok(got) {
+				return fmt.Errorf("thread %s has %s %q", t.Name(), want.field, got)
+			}
+		}
+	}
+	return nil
+}
+
+// must is what a field of proc_pid_status(5) must be.
+type must struct {
+	layer abi.Layer
+	field string
+	ok    func(value string) bool
+}
+
+var threadMusts = []must{
+	{abi.LayerSeccomp, "Seccomp", func(v string) bool { return v == "2" }}, // SECCOMP_MODE_FILTER
+	{abi.LayerNoNewPrivs, "NoNewPrivs", func(v string) bool { return v == "1" }},
+	{abi.LayerCapabilities, "CapEff", isZeroHex},
+	{abi.LayerCapabilities, "CapPrm", isZeroHex},
+}
+
+func (s *sandbox) threadMust() (all []must) {
+	for _, m := range threadMusts {
+		if s.has(m.layer) {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+func isZeroHex(v string) bool {
+	n, err := strconv.ParseUint(v, 16, 64)
+	return err == nil && n == 0
+}
+
+// statusField is the value of one line of proc_pid_status(5).
+func statusField(status []byte, name string) string {
+	for line := range bytes.Lines(status) {
+		if value, ok := bytes.CutPrefix(line, []byte(name+":")); ok {
+			return string(bytes.TrimSpace(value))
+		}
+	}
+	return ""
+}
