@@ -18,6 +18,7 @@ type Cluster struct {
 	spawner  *spawner
 	registry *registry
 	watch    *watch
+	memory   sync.Once               // watchMemory
 	settings atomic.Pointer[settled] // nil until set up, then permanent
 	life     context.Context         // ends with Close
 	end      context.CancelFunc

@@ -26,6 +26,9 @@ func (w *Worker) reap() {
 
 	w.mu.Lock()
 	w.status, w.ended = status, ended
+	if w.fault == nil {
+		w.fault = w.blame(status)
+	}
 	w.applyLocked(inEnded, Event{})
 	w.mu.Unlock()
 
@@ -36,6 +39,7 @@ func (w *Worker) reap() {
 	w.half.Close()
 	w.board.close()
 	w.process.release()
+	w.group.remove()
 	w.cluster.reaped()
 }
 

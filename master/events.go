@@ -93,7 +93,8 @@ func (e *Exit) String() string {
 // Fault is why a worker ended: as its process told it, or as the master judged it. See abi.Fault for the fields.
 type Fault = abi.Fault
 
-// Reasons of a Fault that the master or a supervisor gives; those of abi (trap, start, protocol, host) are the others.
+// Reasons of a Fault that the master or a supervisor gives; those of abi (trap, start, limit, sandbox, protocol, host) are the
+// others.
 // abi.FaultProtocol in an Exit means that the worker broke the protocol, if it is the master that ended it.
 const (
 	FaultStuck   abi.FaultReason = "stuck"   // it did not answer or made no progress within a limit

@@ -101,6 +101,14 @@ func (c *Cluster) spawnWorker(id uint32, env []string) (*Worker, error) {
 		w.abandon()
 		return nil, err
 	}
+	if g := w.sandbox.cgroups; g != nil {
+		s := c.settingsNow()
+		if w.group, h.cgroup, err = g.worker(id, s.CPU, memoryBound(s.Limits.Memory, cfg.moduleBytes)); err != nil {
+			w.abandon()
+			return nil, err
+		}
+	}
+	c.watchMemory(cfg.moduleBytes)
 	w.started = time.Now()
 	if w.process, err = c.spawner.spawn(h); err != nil {
 		w.abandon()
@@ -164,6 +172,7 @@ func (w *Worker) abandon() {
 	if w.conn != nil {
 		w.conn.Close()
 	}
+	w.group.remove()
 }
 
 // configure makes what a worker is told, with the module's descriptor. The scoreboard's is still missing.
@@ -206,7 +215,7 @@ func (c *Cluster) configure(id uint32, env []string) (*config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &config{body: body, fds: []*ipc.FD{module}, sandbox: p.sandbox}, nil
+	return &config{body: body, fds: []*ipc.FD{module}, sandbox: p.sandbox, moduleBytes: p.module.size}, nil
 }
 
 // grantPreopens adds the descriptors of the preopened listeners, in order, and permits the worker to say that it

@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync/atomic"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -77,7 +78,8 @@ func (p *Process) tell(e *Exit) { p.ended.Store(e) }
 type status struct {
 	code   int // -1 when signal is set
 	signal syscall.Signal
-	exit   *Exit // what is told of it, once it is
+	cpu    time.Duration // user and system time of all its threads
+	exit   *Exit         // what is told of it, once it is
 }
 
 // childInfo is siginfo_t as waitid(2) fills it in on 64-bit Linux.
@@ -96,27 +98,29 @@ const cldExited = 1
 // wait waits until the process has ended and takes it off the kernel's table. To be called once.
 func (p *Process) wait() (status, error) {
 	var info childInfo
+	var usage unix.Rusage
 	var err error
 	waitErr := p.raw.Read(func(fd uintptr) bool {
 		info = childInfo{}
-		err = waitid(int(fd), &info)
+		err = waitid(int(fd), &info, &usage)
 		return err != nil || info.pid != 0
 	})
+	cpu := time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 	switch {
 	case waitErr != nil:
 		return status{}, fmt.Errorf("wait for process %d: %w", p.pid, waitErr)
 	case err != nil:
 		return status{}, fmt.Errorf("wait for process %d: %w", p.pid, os.NewSyscallError("waitid", err))
 	case info.code == cldExited:
-		return status{code: int(info.status)}, nil
+		return status{code: int(info.status), cpu: cpu}, nil
 	default:
-		return status{code: -1, signal: syscall.Signal(info.status)}, nil
+		return status{code: -1, signal: syscall.Signal(info.status), cpu: cpu}, nil
 	}
 }
 
-func waitid(pidfd int, info *childInfo) error {
+func waitid(pidfd int, info *childInfo, usage *unix.Rusage) error {
 	for {
-		err := unix.Waitid(unix.P_PIDFD, pidfd, (*unix.Siginfo)(unsafe.Pointer(info)), unix.WEXITED|unix.WNOHANG, nil)
+		err := unix.Waitid(unix.P_PIDFD, pidfd, (*unix.Siginfo)(unsafe.Pointer(info)), unix.WEXITED|unix.WNOHANG, usage)
 		if err != unix.EINTR {
 			return err
 		}

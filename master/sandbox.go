@@ -15,8 +15,10 @@ import (
 // found out once, before anything of a module is looked at, and holds for every process: a worker that cannot put on what
 // the probe could is ended.
 type sandbox struct {
-	level abi.SandboxLevel
-	found []abi.ProbedLayer // nil when off
+	level   abi.SandboxLevel
+	found   []abi.ProbedLayer // nil when off
+	cgroups *cgroups          // nil: none asked for, or none to be had, for which
+	noCPU   string            // is why
 }
 
 // Confinement says how far this host can lock workers down.
@@ -35,6 +37,7 @@ type SandboxStatus struct {
 	Asked  abi.SandboxLevel  // Settings.Sandbox
 	Holds  Confinement       // what every worker has
 	Layers []abi.ProbedLayer // each layer, and why it is missing if it is; nil when off
+	NoCPU  string            // why Settings.CPU has no effect; "": it has, or was not asked for
 }
 
 // Missing is the layers that are not there, in words, for people.
@@ -56,7 +59,7 @@ func (c *Cluster) Sandbox() SandboxStatus {
 	if s == nil {
 		return SandboxStatus{}
 	}
-	return SandboxStatus{Asked: s.level, Holds: s.holds(), Layers: slices.Clone(s.found)}
+	return SandboxStatus{Asked: s.level, Holds: s.holds(), Layers: slices.Clone(s.found), NoCPU: s.noCPU}
 }
 
 func (s *sandbox) holds() Confinement {
@@ -115,7 +118,16 @@ func (s *sandbox) compiler(moduleBytes int64) abi.Sandbox {
 // findSandbox probes this host, unless nothing is wanted of it. With SandboxStrict a missing layer is an error that names
 // it and says what to do.
 func (c *Cluster) findSandbox(ctx context.Context) (*sandbox, error) {
-	s := &sandbox{level: c.settingsNow().Sandbox}
+	settings := c.settingsNow()
+	s := &sandbox{level: settings.Sandbox}
+	if settings.CPU > 0 {
+		var err error
+		if s.cgroups, err = openCgroups(); err != nil && s.level == abi.SandboxStrict {
+			return nil, fmt.Errorf("limit workers to %v CPUs: %w", settings.CPU, err)
+		} else if err != nil {
+			s.noCPU = err.Error()
+		}
+	}
 	if s.level == abi.SandboxOff {
 		return s, nil
 	}

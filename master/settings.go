@@ -76,6 +76,11 @@ type Settings struct {
 	// Limits bound what each worker's guest may use. Default: as much as there is.
 	Limits abi.Limits
 
+	// CPU is how many CPUs each worker may use in the mean, such as 0.5, through a cgroup: this process's own must be
+	// delegated to it, and it moves to a new one below. Where that cannot be, Prepare fails with abi.SandboxStrict, and
+	// otherwise the limit has no effect, which Cluster.Sandbox tells. Default: as many as there are.
+	CPU float64
+
 	// CPUTime ends a worker that has used so much CPU time, in whole seconds. Default: never.
 	CPUTime time.Duration
 
@@ -92,6 +97,7 @@ type Listener struct {
 const (
 	defaultGracefulTimeout = 30 * time.Second
 	minGracefulTimeout     = time.Millisecond
+	minCPU                 = 0.01 // the kernel gives out no less than a millisecond in cpuPeriod
 )
 
 var sandboxLevels = []abi.SandboxLevel{abi.SandboxAuto, abi.SandboxStrict, abi.SandboxLog, abi.SandboxOff}
@@ -148,6 +154,8 @@ func (s *Settings) check() error {
 		return fmt.Errorf("check settings: GracefulTimeout is %v; choose %v or more", s.GracefulTimeout, minGracefulTimeout)
 	case s.Sandbox != "" && !slices.Contains(sandboxLevels, s.Sandbox):
 		return fmt.Errorf("check settings: Sandbox is %q; choose auto, strict, log or off", s.Sandbox)
+	case s.CPU < 0 || s.CPU > 0 && s.CPU < minCPU:
+		return fmt.Errorf("check settings: CPU is %v; choose %v or more", s.CPU, minCPU)
 	case s.CPUTime < 0 || s.CPUTime%time.Second != 0:
 		return fmt.Errorf("check settings: CPUTime is %v; choose whole seconds", s.CPUTime)
 	case s.Limits.Memory < 0 || s.Limits.FDs < 0 || s.Limits.Connections < 0:
@@ -213,7 +221,7 @@ func mergeEnv(lists ...[]string) []string {
 func (s *Settings) equal(o *Settings) bool {
 	return s.Exec == o.Exec && s.Silent == o.Silent && s.Host == o.Host && s.MaxMessage == o.MaxMessage &&
 		s.GracefulTimeout == o.GracefulTimeout && s.CacheDir == o.CacheDir && s.Debug == o.Debug && s.CPUs == o.CPUs &&
-		s.Sandbox == o.Sandbox && s.Limits == o.Limits && s.CPUTime == o.CPUTime &&
+		s.Sandbox == o.Sandbox && s.Limits == o.Limits && s.CPUTime == o.CPUTime && s.CPU == o.CPU &&
 		slices.Equal(s.Args, o.Args) && slices.Equal(s.Env, o.Env) && slices.Equal(s.FDs, o.FDs) &&
 		slices.Equal(s.Listen, o.Listen) &&
 		sameWriter(s.Stdout, o.Stdout) && sameWriter(s.Stderr, o.Stderr) &&

@@ -59,6 +59,7 @@ type hostProcess struct {
 	stdout   *ipc.FD // or nil for /dev/null
 	stderr   *ipc.FD
 	channel  *ipc.FD
+	cgroup   *ipc.FD // the group that it is born in, or nil for this process's
 }
 
 // close closes the descriptors that the process has got, or never will.
@@ -66,6 +67,7 @@ func (h *hostProcess) close() {
 	h.stdout.Close()
 	h.stderr.Close()
 	h.channel.Close()
+	h.cgroup.Close()
 }
 
 // spawn starts a host process: descriptors 0 to 3 are /dev/null, stdout, stderr and the channel; its own process
@@ -135,6 +137,9 @@ func (r spawnRequest) fork() (*Process, error) {
 	sys := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, PidFD: &pidfd}
 	if r.confined {
 		confine(sys)
+	}
+	if r.cgroup != nil {
+		sys.UseCgroupFD, sys.CgroupFD = true, r.cgroup.Int()
 	}
 	pid, err := syscall.ForkExec(path, []string{r.name}, &syscall.ProcAttr{
 		Dir:   "/",

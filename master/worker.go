@@ -19,6 +19,7 @@ type Worker struct {
 	cluster *Cluster
 	process *Process
 	sandbox *sandbox
+	group   *group // its cgroup, or nil
 	started time.Time
 	subs    handlers
 	state   atomic.Uint32 // a State, as delivered
@@ -52,6 +53,8 @@ type config struct {
 	body    *abi.Config
 	fds     []*ipc.FD
 	sandbox *sandbox
+
+	moduleBytes int64
 }
 
 // Errors of Worker.Send.

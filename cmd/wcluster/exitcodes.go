@@ -23,6 +23,7 @@ const (
 	exitInternal   = 70 // EX_SOFTWARE
 	exitSystem     = 71 // EX_OSERR
 	exitPermission = 77 // EX_NOPERM
+	exitSandbox    = 78 // EX_CONFIG
 
 	// exitSignal is added to the number of a signal, as shells do.
 	exitSignal = 128
@@ -45,6 +46,8 @@ const exitCodesHelp = `wcluster exits with
         descriptors or memory
    77   not permitted: a port below 1024 as an ordinary user, a module that may
         not be read
+   78   workers cannot be locked down as --sandbox demands: "wcluster doctor" says
+        why
   130   ended at once by a second SIGINT
   143   ended at once by a second SIGTERM
     N   any other: the exit code of a guest; with several, the largest
@@ -97,6 +100,8 @@ func prepareCode(e *master.PrepareError) int {
 		return exitNoModule
 	case e.Op == master.StepListen:
 		return exitAddress
+	case e.Op == master.StepSandbox:
+		return exitSandbox
 	case e.Reason != "" && e.Reason != abi.ReasonInternal:
 		return exitModule
 	default:

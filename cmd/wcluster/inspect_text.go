@@ -12,9 +12,6 @@ import (
 	"github.com/wcluster/wcluster/abi"
 )
 
-// pageSize is that of Wasm memory.
-const pageSize = 64 << 10
-
 // writeInspection is the text for people. Names come from the module, so they are escaped.
 func writeInspection(w io.Writer, i *inspection) error {
 	var b strings.Builder
@@ -42,7 +39,7 @@ func (i *inspection) summary() string {
 	return strings.Join(parts, ", ")
 }
 
-func pages(n uint32) string { return size(int64(n) * pageSize) }
+func pages(n uint32) string { return size(int64(n) * abi.PageSize) }
 
 // writeImports groups by module: what a module wants of whom.
 func writeImports(b *strings.Builder, imports []abi.Import) {

@@ -156,7 +156,7 @@ func TestJSON(t *testing.T) {
 		t.Errorf("output is %q, want %q", out, want)
 	}
 	events = slices.DeleteFunc(events, func(e string) bool { return e == "output" || e == "compile" })
-	if want := []string{"fork", "online", "disconnect", "exit", "summary"}; !slices.Equal(events, want) {
+	if want := []string{"sandbox", "fork", "online", "disconnect", "exit", "summary"}; !slices.Equal(events, want) {
 		t.Errorf("events are %q, want %q", events, want)
 	}
 	last := all[len(all)-1]

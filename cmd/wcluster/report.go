@@ -32,6 +32,10 @@ type record struct {
 	Base64 []byte  `json:"base64,omitempty"` // message: in place of text, when it is no UTF-8
 	Cut    bool    `json:"cut,omitempty"`    // output: the line goes on in the next record, or ended without a newline
 
+	Sandbox string          `json:"sandbox,omitempty"` // sandbox, online: what workers, or this one, are locked down with
+	Asked   string          `json:"asked,omitempty"`   // sandbox: --sandbox
+	Missing []missingRecord `json:"missing,omitempty"` // sandbox: layers that this host lacks
+
 	Exit *exitRecord `json:"exit,omitempty"` // exit
 
 	Replaces uint32 `json:"replaces,omitempty"` // replaced: the worker that ended
@@ -43,6 +47,12 @@ type record struct {
 	Signal  string   `json:"signal,omitempty"`  // signal: which one came
 	Lines   uint64   `json:"lines,omitempty"`   // lost: how many
 	Summary *summary `json:"summary,omitempty"` // summary
+}
+
+// missingRecord is a layer of the sandbox that is not there, or a limit that has no effect.
+type missingRecord struct {
+	Layer string `json:"layer"`
+	Error string `json:"error"` // why
 }
 
 // exitRecord is how a worker ended.
@@ -71,7 +81,8 @@ type reporter struct {
 	stdout, stderr *lines
 	format         format
 	all            []*lines
-	messages       bool // --on-message print
+	messages       bool   // --on-message print
+	holds          string // what workers are locked down with; set before the first is forked
 }
 
 // format makes the line of a record, with its newline, or nil when the record is not told. toStdout says where it goes.
@@ -140,12 +151,29 @@ func (r *reporter) listeners(names []master.Listener, bound []abi.Address) {
 	}
 }
 
+// sandbox tells what every worker will be locked down with. One that is not is ended.
+func (r *reporter) sandbox(s master.SandboxStatus) {
+	r.holds = string(s.Holds)
+	rec := record{Event: "sandbox", Sandbox: r.holds, Asked: string(s.Asked)}
+	for _, l := range s.Layers {
+		if l.Error != "" {
+			rec.Missing = append(rec.Missing, missingRecord{string(l.Layer), l.Error})
+		}
+	}
+	if s.NoCPU != "" {
+		rec.Missing = append(rec.Missing, missingRecord{"cpu", s.NoCPU})
+	}
+	r.tell(rec)
+}
+
 // event tells of an event of the cluster.
 func (r *reporter) event(e master.Event) {
 	rec := record{Event: e.Kind.String(), Worker: e.Worker.ID()}
 	switch e.Kind {
-	case master.EventFork, master.EventOnline:
+	case master.EventFork:
 		rec.Pid = e.Worker.Process().Pid()
+	case master.EventOnline:
+		rec.Pid, rec.Sandbox = e.Worker.Process().Pid(), r.holds
 	case master.EventListening:
 		rec.Address = listeningOn(e.Address)
 	case master.EventMessage:

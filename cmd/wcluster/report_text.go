@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/wcluster/wcluster/abi"
+	"github.com/wcluster/wcluster/master"
 )
 
 // textFormat is for people: lines about the cluster on stderr, and the workers' own lines where they wrote them, with
@@ -46,6 +49,8 @@ func (f *textFormat) about(r *record) string {
 	switch r.Event {
 	case "listener":
 		return "listening on " + oneLine(r.Address)
+	case "sandbox":
+		return sandboxText(r)
 	case "online":
 		return fmt.Sprintf("worker %d online (pid %d)", r.Worker, r.Pid)
 	case "listening":
@@ -73,6 +78,25 @@ func (f *textFormat) about(r *record) string {
 	default:
 		return ""
 	}
+}
+
+// sandboxText is a line for each thing that people may want to do something about.
+func sandboxText(r *record) string {
+	text := map[master.Confinement]string{
+		master.ConfinedFully:   "workers are locked down (sandbox strict)",
+		master.ConfinedPartly:  "workers are locked down in part (sandbox partial; see \"wcluster doctor\")",
+		master.ConfinedLogging: "workers are NOT locked down: what the sandbox would refuse is logged (sandbox log)",
+		master.ConfinedNot:     "workers are NOT locked down (sandbox off)",
+	}[master.Confinement(r.Sandbox)]
+	for _, m := range r.Missing {
+		switch {
+		case m.Layer == "cpu":
+			text += "\nwcluster: --cpu has no effect: " + oneLine(m.Error)
+		case abi.Layer(m.Layer).Required():
+			text += fmt.Sprintf("\nwcluster: the sandbox lacks %s: %s", m.Layer, oneLine(m.Error))
+		}
+	}
+	return text
 }
 
 // span is a number of seconds for people.

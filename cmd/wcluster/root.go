@@ -29,7 +29,7 @@ that share listening sockets. A worker that dies is replaced; the others go on.`
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newRun(), newInspect(), newVersion(), topic("exit-codes", "The exit codes", exitCodesHelp),
+	root.AddCommand(newRun(), newInspect(), newDoctor(), newVersion(), topic("exit-codes", "The exit codes", exitCodesHelp),
 		topic("environment", "Flags from environment variables", environmentHelp))
 	return root
 }

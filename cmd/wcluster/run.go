@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/wcluster/wcluster/abi"
 	"github.com/wcluster/wcluster/master"
 	"github.com/wcluster/wcluster/master/supervisor"
 )
@@ -29,6 +30,7 @@ type runFlags struct {
 	json      bool
 	cache     string
 	host      string
+	limit     limitFlags
 }
 
 // runLong says what the flags alone do not.
@@ -76,6 +78,7 @@ func defaultRunFlags() *runFlags {
 		graceful:  duration{value: 30 * time.Second, min: time.Millisecond},
 		restart:   choice{string(supervisor.OnFailure), []string{string(supervisor.OnFailure), string(supervisor.Always), string(supervisor.Never)}},
 		intensity: intensity{supervisor.DefaultIntensity, supervisor.DefaultPeriod},
+		limit:     defaultLimitFlags(),
 		timeout:   duration{value: 30 * time.Second, min: time.Second, zero: "no limit"},
 	}
 }
@@ -90,6 +93,13 @@ func (f *runFlags) define(s *pflag.FlagSet) {
 	s.Var(&f.intensity, "restart-intensity", "restarts of workers that fail; beyond it they come ever more slowly")
 	s.Var(&f.graceful, "graceful-timeout", "how long workers that leave may take to finish their connections")
 	s.Var(&f.timeout, "timeout", "kill a worker that computes, or does not answer, for so long; 0: never")
+	s.Var(&f.limit.sandbox, "sandbox", "lock workers down: auto, strict (or do not start), log or off")
+	s.Var(&f.limit.memory, "memory", "how much memory a guest may have")
+	s.Var(&f.limit.cpu, "cpu", "how many CPUs a worker may use, such as 0.5; needs a delegated cgroup")
+	s.Var(&f.limit.cpuTime, "cpu-time", "end a worker that has used so much CPU time; 0: never")
+	s.Var(&f.limit.fds, "max-fds", "how many descriptors a guest may have open")
+	s.Var(&f.limit.connections, "max-connections", "how many connections a worker takes at a time")
+	s.Var(&f.limit.message, "max-message", "how long a message may be")
 	s.Var(&f.onMessage, "on-message", "what to do with messages from workers: print or drop them")
 	s.BoolVar(&f.silent, "silent", false, "drop what the workers write")
 	s.BoolVar(&f.json, "json", false, "print events and the workers' output as JSON, one object a line, on stdout")
@@ -109,6 +119,8 @@ func (f *runFlags) settings(path string, args []string) master.Settings {
 	return master.Settings{
 		Exec: path, Args: args, Env: f.env, Silent: f.silent, Host: f.host, Listen: f.listen, FDs: f.fds,
 		GracefulTimeout: f.graceful.value, CacheDir: f.cache, Debug: f.debug, CPUs: availableCPUs(),
+		Sandbox: abi.SandboxLevel(f.limit.sandbox.value), Limits: f.limit.limits(), CPU: float64(f.limit.cpu),
+		CPUTime: f.limit.cpuTime.value, MaxMessage: int(f.limit.message.value),
 	}
 }
 

@@ -123,6 +123,7 @@ func (r *running) serve(ctx context.Context) error {
 		return err
 	}
 	r.reporter.listeners(r.cluster.Settings().Listen, r.cluster.Listeners())
+	r.reporter.sandbox(r.cluster.Sandbox())
 	return r.supervise(ctx)
 }
 

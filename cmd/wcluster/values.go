@@ -127,8 +127,11 @@ func (v *variables) separator() string { return "\n" }
 type duration struct {
 	value time.Duration
 	min   time.Duration
-	zero  string // what 0 means; "": it is not allowed
+	zero  string        // what 0 means; "": it is not allowed
+	step  time.Duration // it is a multiple of this; 0: of anything
 }
+
+const wholeSecond = time.Second
 
 func (d *duration) Set(s string) error {
 	v, err := time.ParseDuration(s)
@@ -142,12 +145,19 @@ func (d *duration) Set(s string) error {
 			zero = ", or 0: " + d.zero
 		}
 		return fmt.Errorf("choose %v or more%s", d.min, zero)
+	case d.step != 0 && v%d.step != 0:
+		return fmt.Errorf("choose a multiple of %v", d.step)
 	}
 	d.value = v
 	return nil
 }
 
-func (d *duration) String() string { return d.value.String() }
+func (d *duration) String() string {
+	if d.value == 0 {
+		return ""
+	}
+	return d.value.String()
+}
 
 func (d *duration) Type() string { return "DURATION" }
 

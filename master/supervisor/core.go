@@ -3,6 +3,7 @@ package supervisor
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/wcluster/wcluster/abi"
@@ -152,7 +153,7 @@ func (c *core) exited(worker uint32, e *master.Exit, now time.Time) []action {
 		c.code = max(c.code, codeOf(e))
 		return append(c.say(Note{Kind: NoteEnd, Worker: worker, Exit: e}, now), c.maybeOver()...)
 	}
-	s.noStart = !s.listened && e.Fault != nil && (e.Fault.Reason == abi.FaultStart || e.Fault.Reason == abi.FaultTrap)
+	s.noStart = !s.listened && e.Fault != nil && slices.Contains(startReasons, e.Fault.Reason)
 	if c.nobodyStarts() {
 		return c.giveUp(worker, e)
 	}
@@ -175,6 +176,9 @@ func (c *core) replaces(e *master.Exit) bool {
 		return true
 	}
 }
+
+// startReasons are faults that, before a worker has listened, say that its start has failed.
+var startReasons = []abi.FaultReason{abi.FaultStart, abi.FaultTrap, abi.FaultLimit, abi.FaultSandbox}
 
 // nobodyStarts is whether every slot's worker has failed in its start and none has ever worked: then the module or the
 // machine is at fault, and trying again would only say so again. An exit code alone does not count as such a failure: a
