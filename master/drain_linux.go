@@ -71,16 +71,24 @@ func (s *socket) waiting() int {
 
 // readable is 1 if the socket has something to accept now.
 func readable(fd int) int {
-	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	if pollNow(fd, unix.POLLIN)&unix.POLLIN == 0 {
+		return 0
+	}
+	return 1
+}
+
+// pollNow is what poll(2) says of a descriptor, without waiting.
+func pollNow(fd int, events int16) int16 {
+	p := []unix.PollFd{{Fd: int32(fd), Events: events}}
 	for {
 		n, err := unix.Poll(p, 0)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil || n == 0 || p[0].Revents&unix.POLLIN == 0 {
+		switch {
+		case err == unix.EINTR:
+		case err != nil || n == 0:
 			return 0
+		default:
+			return p[0].Revents
 		}
-		return 1
 	}
 }
 

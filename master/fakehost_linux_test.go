@@ -423,11 +423,37 @@ func (f *fake) command(text string) {
 			l.Close()
 		}
 		f.message("deaf")
+	case "sabotage": // the first listener, in one of the ways that its holder has
+		f.sabotage(rest)
 	case "threads":
 		f.message(strconv.Itoa(runtime.NumGoroutine()))
 	default:
 		check(fmt.Errorf("no command %q", text))
 	}
+}
+
+// sabotage ends the listening of a socket that others share.
+func (f *fake) sabotage(how string) {
+	raw, err := listeners[0].(syscall.Conn).SyscallConn()
+	check(err)
+	how, where, _ := strings.Cut(how, " ")
+	check(raw.Control(func(fd uintptr) {
+		switch how {
+		case "shutdown":
+			check(unix.Shutdown(int(fd), unix.SHUT_RD))
+		case "disconnect", "connect":
+			unspec := [16]byte{}
+			if _, _, errno := unix.Syscall(unix.SYS_CONNECT, fd, uintptr(unsafe.Pointer(&unspec)), uintptr(len(unspec))); errno != 0 {
+				check(errno)
+			}
+			if how == "connect" { // out, through the network namespace of whoever made the socket
+				to := &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: atoi(where)}
+				if err := unix.Connect(int(fd), to); err != unix.EINPROGRESS {
+					check(err)
+				}
+			}
+		}
+	}))
 }
 
 func atoi(s string) int {

@@ -65,23 +65,28 @@ func hostOf(a abi.Address) (netip.Addr, error) {
 	}
 }
 
-func bindTCP(network string, at netip.AddrPort, ipv6Only bool, backlog int) (*socket, error) {
-	family, sockaddr := unix.AF_INET6, unix.Sockaddr(nil)
+// sockaddr is an address as bind(2) takes it, with its family.
+func sockaddr(at netip.AddrPort) (unix.Sockaddr, int, error) {
 	if at.Addr().Is4() {
-		family = unix.AF_INET
-		sockaddr = &unix.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()}
-	} else {
-		zone, err := zoneOf(at.Addr())
-		if err != nil {
-			return nil, err
-		}
-		sockaddr = &unix.SockaddrInet6{Port: int(at.Port()), Addr: at.Addr().As16(), ZoneId: zone}
+		return &unix.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()}, unix.AF_INET, nil
+	}
+	zone, err := zoneOf(at.Addr())
+	if err != nil {
+		return nil, 0, err
+	}
+	return &unix.SockaddrInet6{Port: int(at.Port()), Addr: at.Addr().As16(), ZoneId: zone}, unix.AF_INET6, nil
+}
+
+func bindTCP(network string, at netip.AddrPort, ipv6Only bool, backlog int) (*socket, error) {
+	addr, family, err := sockaddr(at)
+	if err != nil {
+		return nil, err
 	}
 	fd, err := newSocket(family)
 	if err != nil {
 		return nil, err
 	}
-	if err := bindAndListen(fd, family, sockaddr, ipv6Only, backlog); err != nil {
+	if err := bindAndListen(fd, family, addr, ipv6Only, backlog); err != nil {
 		fd.Close()
 		return nil, err
 	}

@@ -35,11 +35,14 @@ func keyOf(a abi.Address, ipv6Only bool) socketKey {
 
 // socket is a listening socket of the registry.
 type socket struct {
-	fd      *ipc.FD
-	address abi.Address      // as bound: a port in place of 0, an IP address in place of ""
-	told    ListeningAddress // for events
-	adopted bool             // another owner keeps it open as well: only our descriptor goes
-	unlink  func()           // removes the file of a unix socket, if it is still ours; or nil
+	fd       *ipc.FD
+	address  abi.Address      // as bound: a port in place of 0, an IP address in place of ""
+	told     ListeningAddress // for events
+	backlog  int              // as asked for, to make it anew
+	ipv6Only bool             // likewise
+	lost     bool             // it was sabotaged, and could not be made anew so far
+	adopted  bool             // another owner keeps it open as well: only our descriptor goes
+	unlink   func()           // removes the file of a unix socket, if it is still ours; or nil
 }
 
 // maxSockets bounds the sockets of a cluster, and so what a guest that keeps asking can make the master hold.
@@ -56,7 +59,7 @@ func (r *registry) acquire(k socketKey, backlog int) (*socket, *ipc.FD, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	fd, err := s.fd.Dup()
+	fd, err := r.dupLocked(s)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -84,6 +87,7 @@ func (r *registry) getLocked(k socketKey, backlog int) (*socket, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.backlog, s.ipv6Only = backlog, k.ipv6Only
 	if err := r.watch.follow(s.fd); err != nil {
 		s.close()
 		return nil, err
@@ -96,6 +100,15 @@ func (r *registry) getLocked(k socketKey, backlog int) (*socket, error) {
 func (r *registry) dup(s *socket) (*ipc.FD, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.dupLocked(s)
+}
+
+func (r *registry) dupLocked(s *socket) (*ipc.FD, error) {
+	if s.dead() {
+		if err := r.renewLocked(s); err != nil {
+			return nil, listenError(s.address, err)
+		}
+	}
 	return s.fd.Dup()
 }
 

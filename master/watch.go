@@ -17,6 +17,9 @@ const (
 	// a host call to count as lost: an ordinary request takes less.
 	watchTick = 5 * time.Millisecond
 
+	// mendLooks is in how many looks the listeners are looked at themselves.
+	mendLooks = 20
+
 	// watchStill is how long nothing must have moved before the watch goes back to waiting.
 	watchStill = time.Second
 
@@ -77,6 +80,7 @@ func (s *stranding) look(waiting bool, now time.Time) (nudge bool) {
 func (w *watch) run() {
 	defer close(w.done)
 	for w.sleep() {
+		w.cluster.mendListeners()
 		w.look()
 	}
 }
@@ -98,6 +102,9 @@ func (w *watch) look() {
 		case now := <-tick.C:
 			if round.look(w.cluster, now) {
 				still = now
+			}
+			if round.n%mendLooks == 0 {
+				w.cluster.mendListeners()
 			}
 			if now.Sub(still) > watchStill {
 				return

@@ -32,7 +32,9 @@ func newWatch(c *Cluster) *watch {
 	return &watch{cluster: c, done: make(chan struct{}), followed: map[int]struct{}{}}
 }
 
-const armed = unix.EPOLLIN | unix.EPOLLONESHOT
+// armed are the events of a listener: a connection waits; or what only a socket has that does not listen any more. See
+// sabotage.go.
+const armed = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLONESHOT
 
 // follow watches a listener until forget. The goroutine starts with the first.
 func (w *watch) follow(fd *ipc.FD) error {
