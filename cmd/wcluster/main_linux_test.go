@@ -88,6 +88,7 @@ func guest(t *testing.T, path string) string {
 }
 
 const (
+	moody     = "testdata/guests/moody/moody.wasm"
 	helloC    = "guests/hello-c/hello.wasm"
 	pollC     = "guests/poll-c/poll.wasm"
 	countC    = "guests/count-c/count.wasm"
