@@ -44,6 +44,7 @@ var forkToOnlineFigure = figure{name: "fork to online, ms", decimals: 2, ratio: 
 // cpuPerRequest and workerRSS are the figures that have limits.
 var (
 	cpuPerRequest = figures[0]
+	perSecond     = figures[1]
 	workerRSS     = figures[5]
 )
 
@@ -116,6 +117,17 @@ func (s series) spread(server string) spread {
 	var all []float64
 	for _, v := range s[server] {
 		all = append(all, v)
+	}
+	return spreadOf(all)
+}
+
+// difference of ours and theirs, pair by pair.
+func (s series) difference(ours, theirs string) spread {
+	var all []float64
+	for n, a := range s[ours] {
+		if b, ok := s[theirs][n]; ok {
+			all = append(all, a-b)
+		}
 	}
 	return spreadOf(all)
 }

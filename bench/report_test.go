@@ -79,7 +79,20 @@ func TestCheck(t *testing.T) {
 				s.Workers[0].RSS *= 3
 			}
 		}, "RSS of an idle worker: median 16.00 MB, at most 12 MB: broken"},
-		"a fork takes too long":  {func(r *result) { r.ForkToOnline.put("wcluster", 1, 15.1) }, "fork to online: median 15.10 ms, at most 15 ms: broken"},
+		"a fork takes too long": {func(r *result) { r.ForkToOnline.put("wcluster", 1, 15.1) }, "fork to online: median 15.10 ms, at most 15 ms: broken"},
+		"the sandbox costs too much CPU": {func(r *result) {
+			r.Servers = append(r.Servers, entrant{Name: bare})
+			r.add(made(bare, 1, 5, 8e6))
+			r.add(made(bare, 2, 10, 8e6))
+			r.ForkToOnline.put(bare, 1, 2)
+		}, "CPU per request, with the sandbox ÷ without: median 1.15, at most 1.03: broken"},
+		"the sandbox makes a start too slow": {func(r *result) {
+			r.Servers = append(r.Servers, entrant{Name: bare})
+			r.add(made(bare, 1, 6, 8e6))
+			r.add(made(bare, 2, 11, 8e6))
+			r.ForkToOnline.put("wcluster", 1, 14)
+			r.ForkToOnline.put(bare, 1, 2)
+		}, "fork to online, with the sandbox − without: median 12.00 ms, at most 10 ms: broken"},
 		"nothing was compared":   {func(r *result) { r.Samples = r.Samples[1:3] }, "native-c: median NaN, at most 1.3: not measured"},
 		"no fork was measured":   {func(r *result) { r.ForkToOnline = series{} }, "fork to online: median NaN ms, at most 15 ms: not measured"},
 		"wcluster has failed it": {func(r *result) { r.Samples = nil }, "RSS of an idle worker: median NaN MB, at most 12 MB: not measured"},

@@ -79,7 +79,7 @@ func (r *run) ready(ctx context.Context, s *server) error {
 			return err
 		}
 	}
-	if !s.subject {
+	if !s.subject && !s.cached {
 		return nil
 	}
 	r.progress.begin(s.name + ": compile")
@@ -115,7 +115,7 @@ func (r *run) repeat(ctx context.Context) error {
 func (r *run) fork(ctx context.Context) error {
 	for n := 1; n <= r.forks; n++ {
 		for _, s := range slices.Clone(r.servers) {
-			if !s.events || !s.subject && n > r.peerForks {
+			if !s.events || !s.subject && !s.cached && n > r.peerForks {
 				continue
 			}
 			r.progress.begin(fmt.Sprintf("fork %d of %d: %s", n, r.forks, s.name))

@@ -22,6 +22,7 @@ type server struct {
 	alone   bool     // its first process serves; otherwise that has a child for each worker
 	slow    bool     // left out of --quick: its build alone takes too long
 	events  bool     // it prints events as wcluster run --json does
+	cached  bool     // it is compared with as any other, but has a cache of compiled code to fill
 
 	build   func(ctx context.Context, w *workshop) error // nil: nothing to build
 	command func(w *workshop, workers, port int) (command, error)
@@ -56,13 +57,20 @@ var servers = []*server{
 		subject: true, events: true, build: buildWcluster, command: wcluster(helloC),
 	},
 	{
+		name: bare, about: "hello-c without a sandbox", tools: []string{"go"},
+		events: true, cached: true, build: buildWcluster, command: wcluster(helloC, "--sandbox=off"),
+	},
+	{
 		name: "wcluster-go", about: "hello-go: net/http in the guest", tools: []string{"go"}, slow: true,
 		subject: true, events: true, build: buildHelloGo, command: wcluster(helloGo),
 	},
 }
 
+// bare is wcluster without its sandbox: what the sandbox costs is the difference.
+const bare = "wcluster-bare"
+
 // notByDefault are the servers that run only when they are named.
-var notByDefault = []string{"node-none"}
+var notByDefault = []string{"node-none", bare}
 
 // packages says what to install for a program, in Debian's names.
 var packages = map[string]string{

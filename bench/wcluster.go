@@ -28,12 +28,12 @@ func buildHelloGo(ctx context.Context, w *workshop) error {
 	return buildWcluster(ctx, w)
 }
 
-func wcluster(module func(*workshop) string) func(*workshop, int, int) (command, error) {
+func wcluster(module func(*workshop) string, flags ...string) func(*workshop, int, int) (command, error) {
 	return func(w *workshop, workers, port int) (command, error) {
 		argv := []string{
 			w.made("wcluster"), "run", module(w), "-n", strconv.Itoa(workers), "--listen", "tcp://" + address(port), "--json",
 		}
-		return command{argv, w.environment()}, nil
+		return command{append(argv, flags...), w.environment()}, nil
 	}
 }
 
