@@ -64,7 +64,8 @@ const (
 	prSetVMA = 0x53564d41
 )
 
-// conditional is allowed with some arguments. Those that a busy worker calls come first.
+// conditional is allowed with some arguments. Those that a busy worker calls come first: for each of these the program runs,
+// from its beginning.
 func conditional(pid int, refuse action) []rule {
 	only := func(call uintptr, when ...condition) rule {
 		return rule{calls: []uintptr{call}, when: when, then: allow, otherwise: refuse}
@@ -100,20 +101,19 @@ func (c *Cage) filterLoading() error {
 }
 
 func loading(pid int, compiler bool, refuse action) []rule {
-	rules := []rule{
+	rules := append(conditional(pid, refuse), []rule{
 		{calls: always(), then: allow},
 		{calls: []uintptr{unix.SYS_MMAP, unix.SYS_MPROTECT}, then: allow},
 		{calls: append([]uintptr{unix.SYS_OPENAT, unix.SYS_NEWFSTATAT, unix.SYS_STATX, unix.SYS_GETDENTS64, unix.SYS_MKDIRAT}, openingHere...), then: allow},
 		// The second filter, and what comes with it.
 		{calls: []uintptr{unix.SYS_SECCOMP}, when: []condition{is(0, unix.SECCOMP_SET_MODE_FILTER)}, then: allow, otherwise: refuse},
 		{calls: []uintptr{unix.SYS_PRCTL}, when: []condition{is(0, prSetVMA, unix.PR_SET_MDWE, unix.PR_GET_NO_NEW_PRIVS)}, then: allow, otherwise: refuse},
-	}
+	}...)
 	if compiler {
 		rules = append(rules, rule{then: allow, calls: append([]uintptr{
 			unix.SYS_FSYNC, unix.SYS_FTRUNCATE, unix.SYS_RENAMEAT2, unix.SYS_UNLINKAT, unix.SYS_FCHMOD, unix.SYS_FCHMODAT,
 		}, writingHere...)})
 	}
-	rules = append(rules, conditional(pid, refuse)...)
 	fatally := killProcess
 	if refuse == logCall {
 		fatally = logCall
@@ -133,6 +133,8 @@ func running(refuse action) []rule {
 	}
 	opening := append([]uintptr{unix.SYS_OPENAT, unix.SYS_NEWFSTATAT, unix.SYS_STATX, unix.SYS_GETDENTS64, unix.SYS_MKDIRAT, unix.SYS_SECCOMP}, openingHere...)
 	return []rule{
+		// What the first filter looks at for each request is through here at once.
+		{calls: []uintptr{unix.SYS_SENDTO, unix.SYS_SENDMSG}, then: allow},
 		notExecutable(unix.SYS_MMAP, 2),
 		notExecutable(unix.SYS_MPROTECT, 2),
 		{calls: []uintptr{unix.SYS_PRCTL}, when: []condition{is(0, prSetVMA)}, then: allow, otherwise: refuse},
