@@ -169,6 +169,44 @@ var compilers = map[string]func(*fake, abi.Compile){
 	"compile-nothing": func(f *fake, _ abi.Compile) { f.control(abi.KindCompiled, 0, abi.Report{Kind: abi.KindCommand}) },
 }
 
+// probers are the processes that find out about the sandbox, chosen in the same way.
+var probers = map[string]func(*fake){
+	"lacks-landlock": func(f *fake) { f.probed(abi.LayerLandlock, "the kernel has none") },
+	"lacks-mdwe":     func(f *fake) { f.probed(abi.LayerMDWE, "needs Linux 6.3") },
+	"probe-dies":     func(*fake) { fmt.Fprintln(os.Stderr, "panic: probe defect"); quit(2) },
+	"probe-lies":     func(f *fake) { f.probed("", "") },
+	"probe-silent":   func(f *fake) { f.control(abi.KindProbed, 0, abi.Probed{}) },
+}
+
+// probed answers that every layer is there but one.
+func (f *fake) probed(but abi.Layer, why string) {
+	var all abi.Probed
+	for _, l := range abi.Layers {
+		if l == abi.LayerNamespaces || l == abi.LayerPassRights {
+			continue // the master finds out about these
+		}
+		p := abi.ProbedLayer{Layer: l}
+		if l == but {
+			p.Error = why
+		}
+		all.Layers = append(all.Layers, p)
+	}
+	f.control(abi.KindProbed, 0, all)
+}
+
+func (f *fake) probe(name string) {
+	f.control(abi.KindHello, 0, ipc.OurHello())
+	check(ipc.CheckHello(f.next()))
+	if k := f.next().Kind; k != abi.KindProbe {
+		check(fmt.Errorf("%v to a probe", k))
+	}
+	act := probers[name]
+	if act == nil {
+		check(fmt.Errorf("no probe %q", name))
+	}
+	act(f)
+}
+
 func check(err error) {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "fake host:", err)
@@ -181,11 +219,18 @@ func play(role string) {
 	_, name, _ := strings.Cut(os.Args[0], "(")
 	name = strings.TrimSuffix(name, ".wasm)")
 	f := &fake{in: ipc.NewReader(abi.Master, abi.MaxMessageLimit), out: ipc.NewWriter(1 << 30)}
-	if role == roleCompile {
+	switch role {
+	case roleCompile:
 		f.compile(name)
+		quit(0)
+	case roleProbe:
+		f.probe(name)
 		quit(0)
 	}
 	act := roles[name]
+	if probers[name] != nil {
+		act = roles["good"]
+	}
 	if act == nil {
 		check(fmt.Errorf("no role %q", name))
 	}

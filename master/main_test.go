@@ -39,7 +39,7 @@ func run(m *testing.M) int {
 	if code != 0 || testing.Short() || flag.Lookup("test.run").Value.String() != "" || flag.Lookup("test.list").Value.String() != "" {
 		return code
 	}
-	for _, name := range slices.Concat(slices.Collect(maps.Keys(roles)), slices.Collect(maps.Keys(compilers))) {
+	for _, name := range slices.Concat(slices.Collect(maps.Keys(roles)), slices.Collect(maps.Keys(compilers)), slices.Collect(maps.Keys(probers))) {
 		if _, ok := rolesUsed.Load(name); !ok && name != "" {
 			fmt.Println("FAIL: role that no test uses:", name)
 			code = 1

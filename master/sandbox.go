@@ -1,6 +1,7 @@
 package master
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -148,6 +149,8 @@ func (c *Cluster) ProbeSandbox(ctx context.Context) ([]abi.ProbedLayer, error) {
 	if err := c.setup(); err != nil {
 		return nil, err
 	}
+	c.prepare.Lock()
+	defer c.prepare.Unlock()
 	found, err := c.probe(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("probe sandbox: %w", err)
@@ -155,13 +158,14 @@ func (c *Cluster) ProbeSandbox(ctx context.Context) ([]abi.ProbedLayer, error) {
 	return found, nil
 }
 
-// probe asks a child, which is given namespaces if this host allows that.
+// probe asks a child, which is given namespaces if this host allows that. Called with Cluster.prepare held.
 func (c *Cluster) probe(ctx context.Context) ([]abi.ProbedLayer, error) {
+	name := processName(roleProbe, cmp.Or(c.prepared.name, "sandbox"))
 	namespaces := abi.ProbedLayer{Layer: abi.LayerNamespaces}
-	child, err := c.startChild(roleProbe, processName(roleProbe, "sandbox"), true)
+	child, err := c.startChild(roleProbe, name, true)
 	if err != nil {
 		denied := err
-		if child, err = c.startChild(roleProbe, processName(roleProbe, "sandbox"), false); err != nil {
+		if child, err = c.startChild(roleProbe, name, false); err != nil {
 			return nil, err // it is not the namespaces
 		}
 		namespaces.Error = namespaceError(denied)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -180,6 +181,21 @@ func TestLimitsAreNamed(t *testing.T) {
 			r.stops()
 		})
 	}
+}
+
+// growsTable is a module that takes memory beside its own: a table that it makes larger, by a million entries at a time,
+// for ever. Its loop is ref.null func, i32.const 1048576, table.grow 0, drop, br 0.
+const growsTable = "\x00asm\x01\x00\x00\x00\x01\x04\x01\x60\x00\x00\x03\x02\x01\x00\x04\x04\x01\x70\x00\x00" +
+	"\x07\x0a\x01\x06_start\x00\x00\x0a\x14\x01\x12\x00\x03\x40\xd0\x70\x41\x80\x80\xc0\x00\xfc\x0f\x00\x1a\x0c\x00\x0b\x0b"
+
+// TestMemoryOfTheProcess: what a guest makes its process hold beside its memory is bounded as well.
+func TestMemoryOfTheProcess(t *testing.T) {
+	t.Parallel()
+	module := filepath.Join(t.TempDir(), "table.wasm")
+	write(t, module, []byte(growsTable))
+	c := start(t, []string{"run", module, "-n", "1", "--memory", "1M", "--restart", "never"})
+	c.exits(exitSignal + int(syscall.SIGKILL))
+	c.awaitErr(1, `^wcluster: worker 1 killed by SIGKILL: memory limit: the process holds \d+ MiB, \d+ more than the guest's own 1 MiB; raise --memory$`)
 }
 
 // ask sends a request and does not wait for the answer.
