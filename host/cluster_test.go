@@ -46,6 +46,7 @@ func start(t *testing.T, module string, n int, change func(*master.Settings)) *c
 	s := master.Settings{
 		Exec: module, Host: hosttest.Binary(t), CacheDir: hosttest.CacheDir(t),
 		GracefulTimeout: 10 * time.Second,
+		Sandbox:         hosttest.Sandbox(),
 		Output:          c.noteOutput,
 	}
 	if change != nil {

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/wcluster/wcluster/internal/hosttest"
 )
 
 // patience is how long a test waits for anything before it fails.
@@ -79,6 +81,7 @@ func inherit(f *os.File) setup {
 func newCommand(args []string, setups ...setup) *exec.Cmd {
 	cmd := exec.Command(binary(), args...)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "XDG_CACHE_HOME=" + work + "/cache", "TMPDIR=" + tempDir()}
+	cmd.Env = append(cmd.Env, "WCLUSTER_SANDBOX="+string(hosttest.Sandbox()))
 	for _, s := range setups {
 		s(cmd)
 	}
