@@ -16,6 +16,8 @@ import (
 func (w *Worker) blame(s status) *Fault {
 	limit := w.cluster.settingsNow().CPUTime
 	switch {
+	case w.suicide:
+		return nil // it was this program that sent the signal
 	case s.signal == syscall.SIGKILL && limit > 0 && s.cpu >= limit/2:
 		return &Fault{Reason: abi.FaultLimit, Text: fmt.Sprintf("cpu-time limit: it has used %v of CPU, at most %v; raise --cpu-time", s.cpu.Round(time.Millisecond), limit)}
 	case s.signal == syscall.SIGKILL && w.group.ranOut():
