@@ -25,7 +25,7 @@ type Config struct {
 	Args    []string
 	Env     []string // K=V
 	Figures *Figures // nil: nowhere
-	MaxFDs  int      // 0: MaxFDs
+	MaxFDs  int      // open at once, the standard streams included; 0, or more than MaxFDs: MaxFDs
 }
 
 // System is preview 1 for one guest, without Wasm: methods take Go values, descriptors and slices of guest memory, and
@@ -67,7 +67,7 @@ func New(c Config) (*System, error) {
 		wallTime: func() int64 { return time.Now().UnixNano() },
 	}
 	if c.MaxFDs > 0 {
-		s.table.limit = c.MaxFDs
+		s.table.limit = min(c.MaxFDs, MaxFDs)
 	}
 	if s.figures == nil {
 		s.figures = new(Figures)

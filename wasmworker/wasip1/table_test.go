@@ -73,3 +73,11 @@ func TestRosterKeepsPlaces(t *testing.T) {
 		}
 	}
 }
+
+func TestMaxFDsIsNeverMoreThanThereAre(t *testing.T) {
+	for _, tt := range []struct{ asked, want int }{{0, MaxFDs}, {-1, MaxFDs}, {1, 1}, {MaxFDs, MaxFDs}, {MaxFDs + 1, MaxFDs}} {
+		if got := newSystem(t, Config{MaxFDs: tt.asked}).table.limit; got != tt.want {
+			t.Errorf("MaxFDs %d gives %d, want %d", tt.asked, got, tt.want)
+		}
+	}
+}
