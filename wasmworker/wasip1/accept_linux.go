@@ -11,8 +11,9 @@ const streamRights = rightFdRead | rightFdWrite | rightFdFdstatSetFlags | rightF
 	rightSockShutdown
 
 // SockAccept accepts a connection from listener fd; flags may hold NONBLOCK for the new descriptor. A blocking listener
-// waits. EAGAIN: none there, or one has been accepted since the last wait, and the next one is left to the siblings;
-// EMFILE: no room, tried before a connection is taken that would be lost; ENOTSOCK, EINVAL as accept(2).
+// waits. EAGAIN: none there, or the guest has as many as it may, or one has been accepted since the last wait, and the
+// next one is left to the siblings; EMFILE: no room, tried before a connection is taken that would be lost; ENOTSOCK,
+// EINVAL as accept(2).
 func (s *System) SockAccept(fd uint32, flags uint16) (uint32, Errno) {
 	e, errno := s.get(fd, 0)
 	switch {
@@ -44,7 +45,7 @@ func (s *System) SockAccept(fd uint32, flags uint16) (uint32, Errno) {
 
 // acceptOnce takes one connection, or says EAGAIN.
 func (s *System) acceptOnce(e *Entry) (int, Errno) {
-	if e.silent() {
+	if s.poller.silent(e) {
 		return 0, abi.EAGAIN
 	}
 	if e.acc.took {
@@ -80,8 +81,7 @@ func (s *System) openAccepted(listener *Entry, fd int, flags uint16) uint32 {
 	e.kind, e.fd, e.filetype, e.flags = KindStream, fd, filetypeSocketStream, flags
 	e.rights = listener.inheriting
 	e.drain.accepted = true
-	s.figures.Accepted++
-	s.figures.Connections++
+	s.gainConnection()
 	return s.table.add(e)
 }
 

@@ -83,6 +83,19 @@ var hotPaths = []struct {
 			again()
 		}, dialer(tb, addr)
 	}},
+	{"sock_accept and fd_close, one connection at a time", func(tb testing.TB, g *testGuest) (call, peer func()) {
+		raw, addr := listenUnix(tb)
+		listener, errno := g.sys.OpenListener(raw, false, nil)
+		ok(tb, errno)
+		g.sys.maxConnections = 1
+		accept, again := g.fast("sock_accept", uint64(listener), 0, sizeAt), g.fast("fd_close", 1)
+		e := g.sys.entryOf(listener)
+		return func() {
+			e.acc.took = false // as after a wait
+			accept()
+			again()
+		}, dialer(tb, addr)
+	}},
 	{"poll_oneoff of one ready connection", func(tb testing.TB, g *testGuest) (call, peer func()) {
 		fd, _ := stream(tb, g.sys, fdflagNonblock)
 		g.subscribe(0, writable(fd, 1))

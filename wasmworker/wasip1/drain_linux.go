@@ -159,10 +159,3 @@ func (s *System) quiet(e *Entry, now int64) bool {
 	unsent, err := unix.IoctlGetInt(e.fd, unix.TIOCOUTQ) // SIOCOUTQ
 	return err == nil && unsent == 0
 }
-
-// forgetConnection takes a connection that the guest closes out of the figures.
-func (s *System) forgetConnection(e *Entry) {
-	if e.drain.accepted {
-		s.figures.Connections--
-	}
-}

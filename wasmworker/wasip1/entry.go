@@ -84,10 +84,5 @@ func (e *Entry) known() uint32 {
 	return 0
 }
 
-// silent says that e must not be reported ready for now, whatever the kernel says.
-func (e *Entry) silent() bool {
-	return e.acc.closed || e.places[onMuted] != 0 || e.drain.ending()
-}
-
 func (e *Entry) nonblocking() bool { return e.flags&fdflagNonblock != 0 }
 func (e *Entry) socket() bool      { return e.kind == KindListener || e.kind == KindStream }

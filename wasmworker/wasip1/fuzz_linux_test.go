@@ -74,7 +74,12 @@ func newFuzzGuest(tb testing.TB) *fuzzGuest {
 	g.mem = g.all[guard : guard+memorySize : guard+memorySize]
 	clear(g.mem)
 	g.module.memory.b = g.mem
-	s.poller.BeforeWait = func() { panic(wouldWait{}) }
+	s.poller.BeforeWait = func() {
+		if n := len(s.poller.listening.entries); n > 0 && s.poller.full {
+			tb.Fatalf("it would sleep with %d listeners and %d connections of %d", n, s.connections, s.maxConnections)
+		}
+		panic(wouldWait{})
+	}
 	for range 2 {
 		raw, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 		check(tb, err)
@@ -148,6 +153,9 @@ func (g *fuzzGuest) step(r *reader) {
 			e.acc.since, e.acc.began = restAfter, int64(r.byte())*int64(time.Second) // a burst, or none
 			g.sys.poller.rest(e)
 		}
+	case op < 242:
+		g.sys.maxConnections = int(r.byte()) % 6
+		g.sys.judgeFull()
 	case op < 244:
 		g.sys.Drain(int64(r.byte())*1e6, r.byte()&1 != 0, func() bool { return true }, func(int) {})
 	case op < 250:
@@ -192,7 +200,7 @@ func (g *fuzzGuest) checkWait(out []WaitEvent) {
 			g.tb.Fatalf("events %+v", out)
 		}
 		e, errno := g.sys.table.get(ev.Fd)
-		if errno != 0 || e.poll.watch == 0 || e.silent() {
+		if errno != 0 || e.poll.watch == 0 || g.sys.poller.silent(e) {
 			g.tb.Fatalf("an event of descriptor %d, %v", ev.Fd, errno)
 		}
 	}
@@ -222,10 +230,13 @@ func (g *fuzzGuest) consistent() {
 		if e.poll.watch == 0 && (p.known.has(e) || p.stale.has(e)) {
 			g.tb.Fatalf("entry %d is not watched, and on a roster", fd)
 		}
-		lost := e.poll.watch&^e.poll.added != 0 && !e.constant() && !e.silent() && !p.stale.has(e) && !p.resting.has(e)
+		lost := e.poll.watch&^e.poll.added != 0 && !e.constant() && !p.silent(e) && !p.stale.has(e) && !p.resting.has(e)
 		if lost {
 			g.tb.Fatalf("entry %d is watched for %d, in epoll for %d, and not to be mended", fd, e.poll.watch, e.poll.added)
 		}
+	}
+	if p.full != (s.maxConnections > 0 && connections >= uint64(s.maxConnections)) {
+		g.tb.Fatalf("%d connections of %d, full: %v", connections, s.maxConnections, p.full)
 	}
 	if open != s.table.open || connections != s.figures.Connections || open > s.table.limit {
 		g.tb.Fatalf("%d open, counted %d; %d connections, counted %d", open, s.table.open, connections, s.figures.Connections)

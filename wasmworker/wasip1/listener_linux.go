@@ -60,6 +60,10 @@ func (p *Poller) rejoin(e *Entry) {
 	if bits == 0 {
 		return
 	}
+	if p.silent(e) {
+		p.shed(e, 0)
+		return
+	}
 	p.set(e, 0)
 	if p.set(e, bits) != 0 {
 		p.mute(e) // no memory just now
@@ -120,7 +124,7 @@ func (p *Poller) resume(idle bool) (next int64) {
 	return next
 }
 
-// Nudge looks at every listener again that the guest waits for.
+// Nudge looks at every listener again that the guest waits for, and may accept from.
 func (p *Poller) Nudge() {
 	for _, e := range p.resting.entries {
 		e.poll.resumes = 0

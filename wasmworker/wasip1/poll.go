@@ -91,7 +91,7 @@ func (s *System) subscribeFd(sub *Subscription) bool {
 	case e.constant():
 		s.constants = append(s.constants, e)
 		return false
-	case e.silent():
+	case s.poller.silent(e):
 		return false
 	}
 	if errno := s.poller.need(e, bits); errno != 0 {

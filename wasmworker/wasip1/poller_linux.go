@@ -91,6 +91,8 @@ type Poller struct {
 	muted     roster
 	resting   roster
 
+	full bool // the guest has as many connections as it may: no listener is ready
+
 	changes uint64 // calls of epoll_ctl
 	start   time.Time
 	base    int64 // CLOCK_MONOTONIC at start
@@ -256,6 +258,11 @@ func (p *Poller) shed(e *Entry, keep uint32) {
 	if e.poll.watch&^e.poll.added != 0 {
 		p.stale.add(e)
 	}
+}
+
+// silent says that e must not be reported ready for now, whatever the kernel says.
+func (p *Poller) silent(e *Entry) bool {
+	return p.full && e.kind == KindListener || e.acc.closed || e.places[onMuted] != 0 || e.drain.ending()
 }
 
 // mute keeps e from being ready for a while.

@@ -25,7 +25,9 @@ type Config struct {
 	Args    []string
 	Env     []string // K=V
 	Figures *Figures // nil: nowhere
-	MaxFDs  int      // open at once, the standard streams included; 0, or more than MaxFDs: MaxFDs
+
+	MaxFDs         int // open at once, the standard streams included; 0, or more than MaxFDs: MaxFDs
+	MaxConnections int // accepted and open at once; 0: as many as there is room for
 }
 
 // System is preview 1 for one guest, without Wasm: methods take Go values, descriptors and slices of guest memory, and
@@ -37,6 +39,9 @@ type System struct {
 	pool      []*Entry // closed entries, to be used again
 	poller    *Poller
 	drain     drain
+
+	connections    int // accepted and open
+	maxConnections int // 0: no limit
 
 	subs      []Subscription // poll_oneoff's, kept between calls
 	clocks    []int          // where in subs the clocks are
@@ -61,8 +66,8 @@ func New(c Config) (*System, error) {
 	}
 	s := &System{
 		args: c.Args, env: c.Env, figures: c.Figures, poller: p,
-		table: table{limit: MaxFDs},
-		iovs:  make([]unix.Iovec, maxIovecs),
+		table: table{limit: MaxFDs}, maxConnections: c.MaxConnections,
+		iovs: make([]unix.Iovec, maxIovecs),
 
 		wallTime: func() int64 { return time.Now().UnixNano() },
 	}
@@ -114,7 +119,7 @@ func (s *System) entry() *Entry {
 
 // release closes what stands behind e, which has left the table, and pools it.
 func (s *System) release(e *Entry) {
-	s.forgetConnection(e)
+	s.loseConnection(e)
 	s.poller.detach(e)
 	if e.fd >= 0 && !e.neverClose {
 		// Linux has released the number even when close(2) reports an error: there is none to act on.

@@ -28,7 +28,7 @@ func (p *Poller) subscribe(e *Entry, bits uint32) {
 // wanted is what the wait is for at e.
 func (p *Poller) wanted(e *Entry) uint32 {
 	switch {
-	case e.silent():
+	case p.silent(e):
 		return 0
 	case p.watching:
 		return e.poll.watch
@@ -174,7 +174,7 @@ func (p *Poller) expired(deadline int64) bool {
 func (p *Poller) waitFor(e *Entry, bits uint32) Errno {
 	p.begin(false)
 	p.subscribe(e, bits)
-	for e.silent() || e.known()&bits == 0 {
+	for p.silent(e) || e.known()&bits == 0 {
 		if errno := p.need(e, p.wanted(e)); errno != 0 {
 			return errno
 		}

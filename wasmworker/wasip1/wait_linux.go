@@ -27,7 +27,11 @@ func (s *System) Watch(fd, interest uint32, token uint64) Errno {
 	}
 	e.learnNonblock()
 	s.awaits(e)
-	if !e.constant() && !e.silent() {
+	switch {
+	case e.constant():
+	case p.silent(e):
+		p.stale.add(e)
+	default:
 		if errno := p.set(e, interest); errno != 0 {
 			return errno
 		}
@@ -84,13 +88,16 @@ func (s *System) Wait(out []WaitEvent, deadline int64) int {
 	}
 }
 
-// mendStale registers again what a poll_oneoff or a blocking call in between had to take out of epoll. What is silent
-// comes back by itself.
+// mendStale registers again what a poll_oneoff or a blocking call in between had to take out of epoll. The listeners of a
+// guest that is full remain to be mended until it has room; what else is silent comes back by itself.
 func (p *Poller) mendStale() {
 	for i := len(p.stale.entries) - 1; i >= 0; i-- {
 		e := p.stale.entries[i]
+		if p.full && e.kind == KindListener {
+			continue
+		}
 		p.stale.drop(e)
-		if !e.silent() && p.set(e, e.poll.watch) != 0 {
+		if !p.silent(e) && p.set(e, e.poll.watch) != 0 {
 			p.mute(e) // no memory just now
 		}
 	}
