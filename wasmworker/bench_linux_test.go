@@ -64,7 +64,7 @@ func looped(tb testing.TB, call func(a *assembly) string, prep func(tb testing.T
 	if prep != nil {
 		prep(tb, r)
 	}
-	mod, err := r.machine.instantiate(withMemory(context.Background(), &r.board.Memory))
+	mod, err := r.machine.instantiate(withMemory(context.Background(), &r.board.Memory, &r.machine.limit))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func TestMessagesAllocateNothing(t *testing.T) {
 	receive := callWith(a.wcluster("receive", "iii"), bufferAt, 100, recordAt)
 	a.export("loop", 0, a.fn("loop", ">", 0, receive, drop))
 	r := newRig(t, a.bytes())
-	mod, err := r.machine.instantiate(withMemory(context.Background(), &r.board.Memory))
+	mod, err := r.machine.instantiate(withMemory(context.Background(), &r.board.Memory, &r.machine.limit))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func BenchmarkDispatch(b *testing.B) {
 	a.export("register", 0, a.fn("register", ">", 0, callWith(onMessage, 1, 0, bufferAt, 1000), drop))
 	a.export("dispatch", 0, a.fn("dispatch", ">", 0, callWith(dispatch, 0), drop))
 	r := newRig(b, a.bytes())
-	mod, err := r.machine.instantiate(withMemory(context.Background(), &r.board.Memory))
+	mod, err := r.machine.instantiate(withMemory(context.Background(), &r.board.Memory, &r.machine.limit))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -65,8 +65,8 @@ func compile(ctx context.Context, rt wazero.Runtime, module []byte) (code wazero
 	return rt.CompileModule(ctx, module)
 }
 
-// withMemory makes guest memories that grow in place.
-func withMemory(ctx context.Context, size *uint64) context.Context {
+// withMemory makes guest memories that grow in place, up to limit.
+func withMemory(ctx context.Context, size *uint64, limit *memoryLimit) context.Context {
 	return experimental.WithMemoryAllocator(ctx, experimental.MemoryAllocatorFunc(
-		func(_, maximum uint64) experimental.LinearMemory { return reserve(maximum, size) }))
+		func(_, maximum uint64) experimental.LinearMemory { return reserve(maximum, size, limit) }))
 }

@@ -2,6 +2,7 @@ package wasmworker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -25,6 +26,10 @@ type Config struct {
 	CacheDir string
 	Debug    bool
 	Board    *Board
+
+	// MaxMemory bounds the guest's linear memory in bytes, rounded down to pages of 64 KiB. 0: as much as there is. A
+	// guest that was refused more and then ends by a trap or with an exit code other than 0 has a Fault that says so.
+	MaxMemory int64
 }
 
 // Services is what the surrounding process does for the guest. They are called on the machine's thread, from within
@@ -55,6 +60,7 @@ type Machine struct {
 	sys      *wasip1.System
 	poller   *wasip1.Poller
 	board    *Board
+	limit    memoryLimit
 
 	rt    wazero.Runtime
 	close func()
@@ -69,7 +75,7 @@ type Machine struct {
 
 // New makes a machine around sys, which has the standard streams and the preopened listeners.
 func New(c Config, sys *wasip1.System, services Services) *Machine {
-	m := &Machine{config: c, services: services, sys: sys, poller: sys.Poller(), board: c.Board}
+	m := &Machine{config: c, services: services, sys: sys, poller: sys.Poller(), board: c.Board, limit: limitOf(c.MaxMemory)}
 	m.Inbox = &Inbox{board: c.Board, writable: services.Writable}
 	m.poller.BeforeWait = m.beforeWait
 	m.poller.AfterWait = func() { m.board.State = uint64(abi.StateGuest) }
@@ -154,7 +160,7 @@ var entries = []string{"_initialize", "_start"}
 // initialized, and has ended.
 func (m *Machine) Run(ctx context.Context) Result {
 	m.board.State = uint64(abi.StateGuest)
-	ctx = withMemory(ctx, &m.board.Memory)
+	ctx = withMemory(ctx, &m.board.Memory, &m.limit)
 	mod, err := m.instantiate(ctx)
 	if err != nil {
 		return m.ended(err, abi.FaultStart)
@@ -170,11 +176,15 @@ func (m *Machine) Run(ctx context.Context) Result {
 	return Result{}
 }
 
-// instantiate makes the guest's memory and runs the module's own start function. wazero panics when there is no room for
-// the memory.
+// instantiate makes the guest's memory and runs the module's own start function. Our allocator panics when there is no
+// room for the memory, or the limit does not allow it.
 func (m *Machine) instantiate(ctx context.Context) (mod api.Module, err error) {
 	defer func() {
-		if r := recover(); r != nil {
+		switch r := recover().(type) {
+		case nil:
+		case *initialError:
+			err = r
+		default:
 			err = fmt.Errorf("make the guest's memory: %v", r)
 		}
 	}()
@@ -183,12 +193,17 @@ func (m *Machine) instantiate(ctx context.Context) (mod api.Module, err error) {
 	return m.rt.InstantiateModule(ctx, m.code, wazero.NewModuleConfig().WithStartFunctions().WithName(""))
 }
 
-// ended is resultOf, but a fault inside a callback is told as it was there and not as the host call it ran in.
+// ended is resultOf, but a fault inside a callback is told as it was there and not as the host call it ran in, and what
+// the limit of memory has to do with it is told as well.
 func (m *Machine) ended(err error, reason abi.FaultReason) Result {
 	if m.callback.failed != nil {
 		err, reason = m.callback.failed, abi.FaultTrap
 	}
-	return resultOf(err, reason)
+	var initial *initialError
+	if errors.As(err, &initial) {
+		reason = abi.FaultLimit
+	}
+	return m.limit.blame(resultOf(err, reason))
 }
 
 // Told says whether the guest has taken the record that tells it to disconnect, and so knows. Until it does, a drain

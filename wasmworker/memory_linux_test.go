@@ -13,10 +13,12 @@ import (
 	"github.com/wcluster/wcluster/abi"
 )
 
+var noLimit = limitOf(0)
+
 func TestLinearMemoryGrowsInPlace(t *testing.T) {
 	const page = 65536
 	var size uint64
-	m := reserve(16*page, &size)
+	m := reserve(16*page, &size, &noLimit)
 	defer m.Free()
 	b := m.Reallocate(page)
 	if len(b) != page || size != page {
@@ -39,12 +41,12 @@ func TestLinearMemoryGrowsInPlace(t *testing.T) {
 
 func TestLinearMemoryOfNothing(t *testing.T) {
 	var size uint64
-	m := reserve(0, &size)
+	m := reserve(0, &size, &noLimit)
 	if b := m.Reallocate(0); len(b) != 0 {
 		t.Error("not empty")
 	}
 	m.Free()
-	m = reserve(65536, &size)
+	m = reserve(65536, &size, &noLimit)
 	if b := m.Reallocate(0); b == nil || len(b) != 0 {
 		t.Error("no room is not the same as none yet")
 	}
@@ -65,14 +67,14 @@ func sealedMemory(t *testing.T, used uint64, size *uint64) *linearMemory {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &linearMemory{all: all, size: size, used: used, made: used > 0}
+	return &linearMemory{all: all, size: size, used: used, made: used > 0, limit: &noLimit}
 }
 
 // wazero cannot be told otherwise that there is no room, and a guest's end must be told as any other.
 func TestAGuestWithoutMemoryIsAFault(t *testing.T) {
 	var size uint64
 	for _, memory := range []func() experimental.LinearMemory{
-		func() experimental.LinearMemory { return reserve(1<<62, &size) },
+		func() experimental.LinearMemory { return reserve(1<<62, &size, &noLimit) },
 		func() experimental.LinearMemory { return sealedMemory(t, 0, &size) },
 	} {
 		r := newRig(t, start(func(*assembly) string { return "" }))
