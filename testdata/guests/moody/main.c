@@ -5,6 +5,7 @@
  *	/trap   does what Wasm forbids
  *	/exit   exits with code 7
  *	/grow   takes memory, touching each page, until there is no more; then answers how much it has, in MiB
+ *	/oom    takes memory in the same way, and then aborts, as a program does that cannot do without
  *	/hold   keeps the connection open and goes on with the next
  */
 #include <errno.h>
@@ -80,6 +81,10 @@ static void serve(int fd, const char *id)
 		__builtin_trap();
 	if (asks(text, "/exit"))
 		exit(7);
+	if (asks(text, "/oom")) {
+		grow();
+		abort();
+	}
 	if (asks(text, "/grow"))
 		snprintf(body, sizeof body, "%zu MiB in worker %s\n", grow(), id);
 	else
