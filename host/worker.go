@@ -67,6 +67,9 @@ func runWorker() int {
 // exitSandbox is the exit code of a process that could not be locked down: EX_CONFIG of sysexits.h.
 const exitSandbox = 78
 
+// errDescriptorLimit begins the text of a fault of FaultLimit.
+var errDescriptorLimit = errors.New("descriptor limit")
+
 // fail tells the master why there will be no guest.
 func (w *worker) fail(err error) int {
 	if errors.Is(err, errMasterGone) {
@@ -78,6 +81,8 @@ func (w *worker) fail(err error) int {
 		reason = abi.FaultProtocol
 	case errors.Is(err, sandbox.ErrLayer):
 		reason, code = abi.FaultSandbox, exitSandbox
+	case errors.Is(err, errDescriptorLimit):
+		reason = abi.FaultLimit
 	}
 	_ = w.control(abi.KindFault, abi.Fault{Reason: reason, Text: err.Error()})
 	_ = w.link.drainOut(farewell)
@@ -125,6 +130,7 @@ func (w *worker) load(ctx context.Context) error {
 	w.machine = wasmworker.New(wasmworker.Config{
 		ID: c.ID, Args: c.Args, Env: c.Env, CPUs: uint32(c.CPUs),
 		Module: module, CacheDir: w.cage.CodeDir, Debug: c.Debug, Board: w.board,
+		MaxMemory: c.Limits.Memory,
 	}, w.sys, w.services())
 	if err := w.machine.Load(ctx); err != nil {
 		return err
@@ -138,14 +144,25 @@ func (w *worker) load(ctx context.Context) error {
 	return w.cage.Seal()
 }
 
-// open makes the guest's descriptors: the standard streams, then the preopened listeners from 3 on.
+// stdio is how many standard streams there are.
+const stdio = 3
+
+// open makes the guest's descriptors: the standard streams, then the preopened listeners from 3 on. The limit must have
+// room for these.
 func (w *worker) open(listeners []*ipc.FD) error {
-	sys, err := wasip1.New(wasip1.Config{Args: w.config.Args, Env: w.config.Env, Figures: &w.board.Figures})
+	limits := w.config.Limits
+	if given := stdio + len(listeners); limits.FDs > 0 && limits.FDs < given {
+		return fmt.Errorf("%w: the guest is given %d descriptors at its start, the limit is %d; raise --max-fds", errDescriptorLimit, given, limits.FDs)
+	}
+	sys, err := wasip1.New(wasip1.Config{
+		Args: w.config.Args, Env: w.config.Env, Figures: &w.board.Figures,
+		MaxFDs: limits.FDs, MaxConnections: limits.Connections,
+	})
 	if err != nil {
 		return err
 	}
 	w.sys, w.poller = sys, sys.Poller()
-	for n := range 3 {
+	for n := range stdio {
 		if err := sys.OpenStdio(n); err != nil {
 			return err
 		}

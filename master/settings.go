@@ -67,7 +67,6 @@ type Settings struct {
 	// that Close removes.
 	CacheDir string
 
-
 	// Debug makes traps name file and line where the module knows them. Compiled modules load more slowly.
 	Debug bool
 
