@@ -267,8 +267,8 @@ func TestALimitOfDescriptorsThatIsTooSmallToStart(t *testing.T) {
 		fds  int
 		text string // "": it starts
 	}{
-		{1, "descriptor limit: the guest is given 4 descriptors at its start, the limit is 1; raise it"},
-		{3, "descriptor limit: the guest is given 4 descriptors at its start, the limit is 3; raise it"},
+		{1, "descriptor limit: the guest is given 4 descriptors at its start, the limit is 1; raise --max-fds"},
+		{3, "descriptor limit: the guest is given 4 descriptors at its start, the limit is 3; raise --max-fds"},
 		{4, ""},
 	} {
 		c := start(t, guest(t, "moody"), 1, limited(abi.Limits{FDs: tc.fds}))

@@ -45,11 +45,7 @@ func TestAWorkerWithoutDescriptorsRecovers(t *testing.T) {
 			for range held {
 				clients = append(clients, dial(t, c.target()))
 			}
-			before := ticks(t, c)
-			time.Sleep(shortage) // the thing measured is that nothing happens
-			if spent := time.Duration(ticks(t, c)-before) * 10 * time.Millisecond; spent > time.Duration(spinning*float64(shortage)) {
-				t.Errorf("without descriptors it used %v of CPU in %v", spent, shortage)
-			}
+			rests(t, "the worker", func() time.Duration { return time.Duration(ticks(t, c)) * 10 * time.Millisecond })
 			for _, k := range clients {
 				k.Close()
 			}
@@ -96,11 +92,7 @@ func TestAMasterWithoutDescriptorsRecovers(t *testing.T) {
 			break
 		}
 	}
-	before := ownCPU(t)
-	time.Sleep(shortage) // as above
-	if spent := ownCPU(t) - before; spent > time.Duration(spinning*float64(shortage)) {
-		t.Errorf("without descriptors the master used %v of CPU in %v", spent, shortage)
-	}
+	rests(t, "the master", func() time.Duration { return ownCPU(t) })
 	if left := len(c.Workers()); left != 1 {
 		t.Fatalf("%d workers are left", left)
 	}
@@ -126,6 +118,22 @@ func highestDescriptor(t *testing.T, pid int) (highest int) {
 		}
 	}
 	return highest
+}
+
+// rests asserts that what is short of descriptors does not spin. One that does spins every time; what other tests have left
+// to be done shows once.
+func rests(t *testing.T, who string, used func() time.Duration) {
+	t.Helper()
+	const looks = 3
+	least := shortage
+	for range looks {
+		before := used()
+		time.Sleep(shortage) // the thing measured is that nothing happens
+		if least = min(least, used()-before); least <= time.Duration(spinning*float64(shortage)) {
+			return
+		}
+	}
+	t.Errorf("without descriptors %s used %v of CPU in %v, the least of %d times", who, least, shortage, looks)
 }
 
 // ownCPU is what this process has used.
