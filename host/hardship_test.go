@@ -3,6 +3,7 @@ package host_test
 import (
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"syscall"
 	"testing"
@@ -99,20 +100,20 @@ func TestKilledWorkersAreReplaced(t *testing.T) {
 func TestAStuckWorkerIsKilledWhileTheOthersServe(t *testing.T) {
 	const timeout = time.Second
 	cases := []struct {
-		name  string
-		stick func(t *testing.T, c *cluster)
-		fault string
+		name   string
+		stick  func(t *testing.T, c *cluster)
+		faults []string
 	}{
 		{"stopped by SIGSTOP", func(t *testing.T, c *cluster) {
 			if err := c.Workers()[0].Process().Kill(syscall.SIGSTOP); err != nil {
 				t.Fatal(err)
 			}
-		}, "stuck: no answer to a ping for 1s"},
+		}, []string{"stuck: no answer to a ping for 1s", "stuck: no host call for 1s"}}, // whether it waited or not
 		{"spinning in its guest", func(t *testing.T, c *cluster) {
 			if _, err := dial(t, c.target()).Write([]byte("GET /spin HTTP/1.1\r\n\r\n")); err != nil {
 				t.Fatal(err)
 			}
-		}, "stuck: no host call for 1s"},
+		}, []string{"stuck: no host call for 1s"}},
 	}
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
@@ -126,11 +127,11 @@ func TestAStuckWorkerIsKilledWhileTheOthersServe(t *testing.T) {
 			e := c.await(master.EventExit, 1)
 			took := time.Since(began)
 			slowest := l.pace()
-			if e.Exit.Signal != syscall.SIGKILL || e.Exit.Fault == nil || e.Exit.Fault.Reason != master.FaultStuck || e.Exit.Fault.Text != tc.fault {
+			if e.Exit.Signal != syscall.SIGKILL || e.Exit.Fault == nil || e.Exit.Fault.Reason != master.FaultStuck || !slices.Contains(tc.faults, e.Exit.Fault.Text) {
 				t.Errorf("it ended with %v", e.Exit)
 			}
 			// A check comes ten times in a timeout; the rest is for a machine that has other things to do.
-			if took < timeout/2 || took > timeout+timeout/10+400*time.Millisecond {
+			if took < timeout/2 || took > timeout+timeout/10+time.Second {
 				t.Errorf("it was killed after %v, the timeout is %v", took, timeout)
 			}
 			if slowest > timeout/2 {

@@ -93,7 +93,7 @@ func (w *watch) look() {
 	if w.cluster.registry.anyWaiting() {
 		w.cluster.nudgeOthers(nil)
 	}
-	tick := time.NewTicker(watchTick)
+	tick := time.NewTimer(watchTick)
 	defer tick.Stop()
 	round := round{glances: map[*Worker]*glance{}}
 	still := time.Now()
@@ -109,10 +109,20 @@ func (w *watch) look() {
 			if now.Sub(still) > watchStill {
 				return
 			}
+			tick.Reset(pace(now.Sub(still)))
 		case <-w.cluster.life.Done():
 			return
 		}
 	}
+}
+
+// pace is when to look again after nothing has moved for so long. Connections may wait for as long as all guests are full;
+// that must not keep the master busy.
+func pace(still time.Duration) time.Duration {
+	if still > watchStill/10 {
+		return 10 * watchTick
+	}
+	return watchTick
 }
 
 // pause answers false when the cluster is closed meanwhile.
