@@ -177,6 +177,12 @@ func (c *cache) lookup(key string) (abi.Report, bool) {
 	return e.Report, true
 }
 
+// holds is whether the entry in dir is still complete.
+func (c *cache) holds(dir string) bool {
+	_, ok := c.lookup(filepath.Base(dir))
+	return ok
+}
+
 func readBounded(path string, limit int64) ([]byte, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -223,6 +229,9 @@ func entryFiles(dir string) (map[string]int64, error) {
 func (c *cache) begin() (dir string, err error) {
 	c.sweep(time.Now())
 	dir, err = os.MkdirTemp(c.root, "tmp-")
+	if errors.Is(err, fs.ErrNotExist) && os.MkdirAll(c.root, 0o700) == nil { // somebody has cleaned up
+		dir, err = os.MkdirTemp(c.root, "tmp-")
+	}
 	if err != nil {
 		return "", fmt.Errorf("use cache directory %s: %w; choose another", filepath.Dir(c.root), bare(err))
 	}

@@ -76,6 +76,9 @@ func (c *Cluster) Prepare(ctx context.Context, progress func(Stage)) (abi.Report
 
 func (c *Cluster) prepareLocked(ctx context.Context, progress func(Stage)) (abi.Report, error) {
 	s, p := c.settingsNow(), &c.prepared
+	if p.cacheDir != "" && !p.cache.holds(p.cacheDir) {
+		p.cacheDir = "" // somebody has cleaned up
+	}
 	if p.module != nil && p.bound && p.cacheDir != "" {
 		return p.report, nil
 	}

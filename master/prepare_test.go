@@ -302,3 +302,24 @@ func TestTheDefaultCache(t *testing.T) {
 		t.Error("the temporary cache is there")
 	}
 }
+
+// A cache that was emptied while the cluster runs costs a compilation, not the next worker.
+func TestACacheThatWasEmptiedIsFilledAgain(t *testing.T) {
+	dir := t.TempDir()
+	c := cluster(t, "good", func(s *Settings) { s.CacheDir = dir })
+	r := record(c)
+	r.of(t, fork(t, c), EventOnline)
+	all, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(all) == 0 {
+		t.Fatalf("%v, %v", all, err)
+	}
+	for _, path := range all {
+		if err := os.RemoveAll(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.of(t, fork(t, c), EventOnline)
+	if !c.prepared.cache.holds(c.prepared.cacheDir) {
+		t.Error("there is no entry")
+	}
+}
