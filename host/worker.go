@@ -56,7 +56,7 @@ func runWorker() int {
 	}
 	w.flush()
 	w.serve(0) // what came together with the configuration
-	result := w.machine.Run(ctx)
+	result := w.runGuest(ctx)
 	if result.Fault != nil {
 		_ = w.control(abi.KindFault, result.Fault) // if it cannot be told, the exit code still is
 	}
