@@ -58,7 +58,9 @@ const (
 	newNamespaces = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWUSER |
 		unix.CLONE_NEWPID | unix.CLONE_NEWNET
 
-	aThread = unix.CLONE_VM | unix.CLONE_THREAD
+	// aThread is what a thread shares with its process, in the Go runtime and in every libc. One with descriptors of its own
+	// would keep a connection open that the worker has closed, and multiply the limit of descriptors.
+	aThread = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND | unix.CLONE_SYSVSEM | unix.CLONE_THREAD
 
 	// prSetVMA names memory: the Go runtime does (prctl(2), Linux 5.17).
 	prSetVMA = 0x53564d41
