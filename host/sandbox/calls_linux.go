@@ -22,11 +22,11 @@ func always() []uintptr {
 
 		// The Go runtime: threads, sleep, signals to itself, memory, time, its network poller, the end. A program with cgo
 		// has glibc's ways of the same.
-		unix.SYS_FUTEX, unix.SYS_NANOSLEEP, unix.SYS_CLOCK_NANOSLEEP, unix.SYS_SCHED_YIELD, unix.SYS_SCHED_GETAFFINITY,
+		unix.SYS_FUTEX, unix.SYS_NANOSLEEP, unix.SYS_SCHED_YIELD,
 		unix.SYS_GETPID, unix.SYS_GETTID, unix.SYS_RT_SIGACTION, unix.SYS_RT_SIGPROCMASK, unix.SYS_RT_SIGRETURN,
-		unix.SYS_SIGALTSTACK, unix.SYS_RESTART_SYSCALL, unix.SYS_SETITIMER, unix.SYS_TIMER_CREATE, unix.SYS_TIMER_SETTIME,
+		unix.SYS_SIGALTSTACK, unix.SYS_RESTART_SYSCALL, unix.SYS_SETITIMER, unix.SYS_TIMER_SETTIME,
 		unix.SYS_TIMER_DELETE, unix.SYS_MUNMAP, unix.SYS_MADVISE, unix.SYS_MREMAP, unix.SYS_BRK, unix.SYS_MINCORE,
-		unix.SYS_CLOCK_GETTIME, unix.SYS_CLOCK_GETRES, unix.SYS_GETTIMEOFDAY, unix.SYS_GETRANDOM,
+		unix.SYS_GETTIMEOFDAY, unix.SYS_GETRANDOM,
 		unix.SYS_EPOLL_CREATE1, unix.SYS_EVENTFD2, unix.SYS_PIPE2,
 		unix.SYS_SET_ROBUST_LIST, unix.SYS_RSEQ, unix.SYS_GETRUSAGE, unix.SYS_EXIT, unix.SYS_EXIT_GROUP,
 
@@ -51,6 +51,13 @@ func fatal() []uintptr {
 // options of sockets that a worker may set. The numbers mean other things at other levels.
 var settable = map[uint32][]uint32{
 	unix.IPPROTO_TCP: {unix.TCP_NODELAY, unix.TCP_KEEPIDLE, unix.TCP_KEEPINTVL, unix.TCP_KEEPCNT},
+}
+
+// clocks that a worker may read: the machine's and its own. Other numbers are those of other processes: how much another
+// tenant has computed, by the nanosecond (clock_getcpuclockid(3)).
+var clocks = []uint32{
+	unix.CLOCK_REALTIME, unix.CLOCK_MONOTONIC, unix.CLOCK_PROCESS_CPUTIME_ID, unix.CLOCK_THREAD_CPUTIME_ID,
+	unix.CLOCK_MONOTONIC_RAW, unix.CLOCK_REALTIME_COARSE, unix.CLOCK_MONOTONIC_COARSE, unix.CLOCK_BOOTTIME,
 }
 
 const (
@@ -89,6 +96,10 @@ func conditional(pid int, refuse action) []rule {
 		only(unix.SYS_TGKILL, is(0, uint32(pid))),
 		// Limits are asked for, by the runtime; a change has a pointer as its third argument.
 		only(unix.SYS_PRLIMIT64, is(0, 0, uint32(pid)), is(2, 0)),
+		only(unix.SYS_SCHED_GETAFFINITY, is(0, 0)),
+	}
+	for _, call := range []uintptr{unix.SYS_CLOCK_GETTIME, unix.SYS_CLOCK_GETRES, unix.SYS_CLOCK_NANOSLEEP, unix.SYS_TIMER_CREATE} {
+		rules = append(rules, only(call, is(0, clocks...)))
 	}
 	for level, options := range settable {
 		rules = append(rules, only(unix.SYS_SETSOCKOPT, is(1, level), is(2, options...)))
