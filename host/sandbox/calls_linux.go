@@ -18,7 +18,7 @@ func always() []uintptr {
 		unix.SYS_READ, unix.SYS_WRITE, unix.SYS_READV, unix.SYS_WRITEV, unix.SYS_PREAD64, unix.SYS_PWRITE64,
 		unix.SYS_PREADV2, unix.SYS_PWRITEV2, unix.SYS_RECVFROM, unix.SYS_RECVMSG, unix.SYS_LSEEK, unix.SYS_CLOSE,
 		unix.SYS_FSTAT, unix.SYS_EPOLL_PWAIT, unix.SYS_EPOLL_PWAIT2, unix.SYS_EPOLL_CTL, unix.SYS_PPOLL,
-		unix.SYS_ACCEPT4, unix.SYS_GETSOCKNAME, unix.SYS_GETPEERNAME, unix.SYS_GETSOCKOPT,
+		unix.SYS_ACCEPT4, unix.SYS_GETSOCKNAME, unix.SYS_GETPEERNAME,
 
 		// The Go runtime: threads, sleep, signals to itself, memory, time, its network poller, the end. A program with cgo
 		// has glibc's ways of the same.
@@ -97,6 +97,8 @@ func conditional(pid int, refuse action) []rule {
 		// Limits are asked for, by the runtime; a change has a pointer as its third argument.
 		only(unix.SYS_PRLIMIT64, is(0, 0, uint32(pid)), is(2, 0)),
 		only(unix.SYS_SCHED_GETAFFINITY, is(0, 0)),
+		// Some options make descriptors: with SO_PEERPIDFD the channel gave away one of the master's process.
+		only(unix.SYS_GETSOCKOPT, is(1, unix.SOL_SOCKET), is(2, unix.SO_TYPE, unix.SO_ERROR, unix.SO_ACCEPTCONN, unix.SO_DOMAIN, unix.SO_PROTOCOL)),
 	}
 	for _, call := range []uintptr{unix.SYS_CLOCK_GETTIME, unix.SYS_CLOCK_GETRES, unix.SYS_CLOCK_NANOSLEEP, unix.SYS_TIMER_CREATE} {
 		rules = append(rules, only(call, is(0, clocks...)))
