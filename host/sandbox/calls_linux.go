@@ -147,13 +147,18 @@ func running(refuse action) []rule {
 		return rule{calls: []uintptr{call}, when: []condition{has(prot, unix.PROT_EXEC, 0)}, then: allow, otherwise: refuse}
 	}
 	opening := append([]uintptr{unix.SYS_OPENAT, unix.SYS_NEWFSTATAT, unix.SYS_STATX, unix.SYS_GETDENTS64, unix.SYS_MKDIRAT, unix.SYS_SECCOMP}, openingHere...)
+	// What there is by now is enough. With more a worker could use up what its user has of them, and its siblings need
+	// (max_user_watches of epoll(7), pipe-user-pages-soft of pipe(7), RLIMIT_SIGPENDING).
+	making := []uintptr{unix.SYS_EPOLL_CREATE1, unix.SYS_EVENTFD2, unix.SYS_PIPE2, unix.SYS_TIMER_CREATE}
 	return []rule{
 		// What the first filter looks at for each request is through here at once.
 		{calls: []uintptr{unix.SYS_SENDTO, unix.SYS_SENDMSG}, then: allow},
 		notExecutable(unix.SYS_MMAP, 2),
 		notExecutable(unix.SYS_MPROTECT, 2),
 		{calls: []uintptr{unix.SYS_PRCTL}, when: []condition{is(0, prSetVMA)}, then: allow, otherwise: refuse},
-		{calls: opening, then: refuse},
+		{calls: append(opening, making...), then: refuse},
+		// The first filter lets questions pass, by the lower half of a pointer: a change whose pointer has none would as well.
+		{calls: []uintptr{unix.SYS_PRLIMIT64}, then: refuse},
 	}
 }
 
