@@ -37,6 +37,13 @@ func Binary(t testing.TB) string {
 	return build(t, "host", "./internal/hosttest/minimal", "CGO_ENABLED=0")
 }
 
+// HostileBinary builds a host binary whose workers attack what is around them when they are told to: see
+// host/hostile_linux.go.
+func HostileBinary(t testing.TB) string {
+	t.Helper()
+	return buildTagged(t, "hostile", "hostile-host", "./internal/hosttest/minimal", "CGO_ENABLED=0")
+}
+
 // GoGuest builds the Go program in directory, relative to the repository, for wasip1, and answers the module's path.
 func GoGuest(t testing.TB, directory string) string {
 	t.Helper()
@@ -54,6 +61,9 @@ func CacheDir(t testing.TB) string {
 // Guest is the path of a committed module, such as "guests/hello-c/hello.wasm".
 func Guest(t testing.TB, path string) string {
 	t.Helper()
+	if dir := os.Getenv(handedVariable); dir != "" {
+		return filepath.Join(dir, filepath.Base(path))
+	}
 	full := filepath.Join(Root(), path)
 	if _, err := os.Stat(full); err != nil {
 		t.Fatalf("find guest: %v (go generate ./guests builds it)", err)
@@ -69,13 +79,21 @@ func Root() string {
 
 func build(t testing.TB, name, pkg string, env ...string) string {
 	t.Helper()
+	return buildTagged(t, "", name, pkg, env...)
+}
+
+func buildTagged(t testing.TB, tag, name, pkg string, env ...string) string {
+	t.Helper()
+	if dir := os.Getenv(handedVariable); dir != "" {
+		return filepath.Join(dir, name)
+	}
 	built.Lock()
 	defer built.Unlock()
 	out := filepath.Join(makeDir(t), name)
 	if _, err := os.Stat(out); err == nil {
 		return out
 	}
-	cmd := exec.Command("go", "build", "-o", out, pkg)
+	cmd := exec.Command("go", "build", "-tags="+tag, "-o", out, pkg)
 	cmd.Dir = Root()
 	cmd.Env = append(os.Environ(), env...)
 	if text, err := cmd.CombinedOutput(); err != nil {
