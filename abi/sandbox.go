@@ -22,7 +22,7 @@ const (
 	LayerRlimits      Layer = "rlimits"      // no core, no files, so many descriptors and threads
 	LayerCapabilities Layer = "capabilities" // none, in no thread
 	LayerLandlock     Layer = "landlock"     // no path, no TCP, no abstract socket, no signal outside
-	LayerDumpable     Layer = "dumpable"     // nobody of the same user can look into its memory
+	LayerDumpable     Layer = "dumpable"     // no core dump, and no sibling can look into its memory
 	LayerNoNewPrivs   Layer = "no-new-privs" // execve gives nothing
 	LayerSeccomp      Layer = "seccomp"      // a list of system calls
 	LayerMDWE         Layer = "mdwe"         // what was writable never becomes executable

@@ -177,10 +177,11 @@ func (c *cache) lookup(key string) (abi.Report, bool) {
 	return e.Report, true
 }
 
-// holds is whether the entry in dir is still complete.
-func (c *cache) holds(dir string) bool {
-	_, ok := c.lookup(filepath.Base(dir))
-	return ok
+// lost is whether the entry in dir is gone. An error that says anything else, such as that this process has no descriptors
+// just now, is none.
+func (c *cache) lost(dir string) bool {
+	_, err := os.Lstat(filepath.Join(dir, reportFile))
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 func readBounded(path string, limit int64) ([]byte, error) {

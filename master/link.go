@@ -136,7 +136,7 @@ func (w *Worker) takeHello(f *ipc.Frame) error {
 // takeOnline lets a worker begin that is locked down as it was told to be. That is looked at here, after it says that it is
 // ready and before it is told of: its process waits for nobody, but a guest that runs in a cage that does not hold is ended.
 func (w *Worker) takeOnline() error {
-	if err := w.sandbox.verify(w.process.Pid()); err != nil {
+	if err := w.sandbox.verify(w.process.Pid()); err != nil && !w.waitedFor() {
 		w.Abort(abi.FaultSandbox, "is not locked down: "+err.Error())
 		return nil
 	}
@@ -148,6 +148,16 @@ func (w *Worker) takeOnline() error {
 		w.tellToLeaveLocked()
 	}
 	return nil
+}
+
+// waitedFor is whether the process has ended and been taken off the kernel's table.
+func (w *Worker) waitedFor() bool {
+	select {
+	case <-w.gone:
+		return true
+	default:
+		return false
+	}
 }
 
 // tellToLeaveLocked sends disconnect, once the worker can have it, and sets its time limit.

@@ -49,6 +49,7 @@ type prepared struct {
 	cacheDir string // of the compiled module; "" until compiled
 	report   abi.Report
 	bound    bool
+	ready    bool // it was compiled once: workers may be running
 	preopens []*socket // owned by the registry
 }
 
@@ -76,7 +77,7 @@ func (c *Cluster) Prepare(ctx context.Context, progress func(Stage)) (abi.Report
 
 func (c *Cluster) prepareLocked(ctx context.Context, progress func(Stage)) (abi.Report, error) {
 	s, p := c.settingsNow(), &c.prepared
-	if p.cacheDir != "" && !p.cache.holds(p.cacheDir) {
+	if p.cacheDir != "" && p.cache.lost(p.cacheDir) {
 		p.cacheDir = "" // somebody has cleaned up
 	}
 	if p.module != nil && p.bound && p.cacheDir != "" {
@@ -112,9 +113,12 @@ func (c *Cluster) prepareLocked(ctx context.Context, progress func(Stage)) (abi.
 	}
 	if p.cacheDir == "" {
 		if err := c.compile(ctx, say); err != nil {
-			c.releaseListenersLocked() // nobody will accept
+			if !p.ready {
+				c.releaseListenersLocked() // nobody will accept
+			}
 			return p.report, err
 		}
+		p.ready = true
 	}
 	say(StepReady)
 	return p.report, nil

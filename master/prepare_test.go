@@ -319,7 +319,7 @@ func TestACacheThatWasEmptiedIsFilledAgain(t *testing.T) {
 		}
 	}
 	r.of(t, fork(t, c), EventOnline)
-	if !c.prepared.cache.holds(c.prepared.cacheDir) {
+	if c.prepared.cache.lost(c.prepared.cacheDir) {
 		t.Error("there is no entry")
 	}
 }

@@ -46,21 +46,22 @@ func canRefuseRights() error {
 	return nil
 }
 
-// verify looks whether every thread of a worker is locked down as it was told to be: the kernel's word, not the worker's.
-// The pid is that of a process that has not been waited for.
+// verify looks whether every thread of a worker is locked down as it was told to be: the kernel's word, not the worker's. A
+// process that has ended has no threads to look at. What it says of one that has been waited for meanwhile is worth nothing:
+// its number may be another's.
 func (s *sandbox) verify(pid int) error {
 	if s.level == abi.SandboxOff {
 		return nil
 	}
 	dir := fmt.Sprintf("/proc/%d/task", pid)
 	threads, err := os.ReadDir(dir)
-	if err != nil {
+	if err != nil && !threadGone(err) {
 		return fmt.Errorf("look at its threads: %w", err)
 	}
 	for _, t := range threads {
 		text, err := os.ReadFile(dir + "/" + t.Name() + "/status")
-		if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
-			continue // it has ended meanwhile
+		if threadGone(err) {
+			continue
 		}
 		if err != nil {
 			return fmt.Errorf("look at its threads: %w", err)
@@ -74,6 +75,11 @@ func (s *sandbox) verify(pid int) error {
 	return nil
 }
 
+// threadGone is whether an error of /proc says that the process or thread is gone.
+func threadGone(err error) bool {
+	return errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH)
+}
+
 // must is what a field of proc_pid_status(5) must be.
 type must struct {
 	layer abi.Layer
@@ -82,7 +88,8 @@ type must struct {
 }
 
 var threadMusts = []must{
-	{abi.LayerSeccomp, "Seccomp", func(v string) bool { return v == "2" }}, // SECCOMP_MODE_FILTER
+	// SECCOMP_MODE_FILTER; or SECCOMP_MODE_DEAD, of a thread that a filter is just ending.
+	{abi.LayerSeccomp, "Seccomp", func(v string) bool { return v == "2" || v == "3" }},
 	{abi.LayerNoNewPrivs, "NoNewPrivs", func(v string) bool { return v == "1" }},
 	{abi.LayerCapabilities, "CapEff", isZeroHex},
 	{abi.LayerCapabilities, "CapPrm", isZeroHex},

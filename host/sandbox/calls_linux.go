@@ -94,8 +94,6 @@ func conditional(pid int, refuse action) []rule {
 		{calls: []uintptr{unix.SYS_CLONE3}, then: fails(unix.ENOSYS)},
 		// The runtime stops its own threads.
 		only(unix.SYS_TGKILL, is(0, uint32(pid))),
-		// Limits are asked for, by the runtime; a change has a pointer as its third argument.
-		only(unix.SYS_PRLIMIT64, is(0, 0, uint32(pid)), is(2, 0)),
 		only(unix.SYS_SCHED_GETAFFINITY, is(0, 0)),
 		// Some options make descriptors: with SO_PEERPIDFD the channel gave away one of the master's process.
 		only(unix.SYS_GETSOCKOPT, is(1, unix.SOL_SOCKET), is(2, unix.SO_TYPE, unix.SO_ERROR, unix.SO_ACCEPTCONN, unix.SO_DOMAIN, unix.SO_PROTOCOL)),
@@ -157,8 +155,6 @@ func running(refuse action) []rule {
 		notExecutable(unix.SYS_MPROTECT, 2),
 		{calls: []uintptr{unix.SYS_PRCTL}, when: []condition{is(0, prSetVMA)}, then: allow, otherwise: refuse},
 		{calls: append(opening, making...), then: refuse},
-		// The first filter lets questions pass, by the lower half of a pointer: a change whose pointer has none would as well.
-		{calls: []uintptr{unix.SYS_PRLIMIT64}, then: refuse},
 	}
 }
 

@@ -88,7 +88,8 @@ func dropCapabilities() error {
 	return nil
 }
 
-// hide makes the process undumpable: others of the same user can neither trace it nor read its memory.
+// hide makes the process undumpable (PR_SET_DUMPABLE(2const)): its siblings, which are the same user in namespaces of their
+// own, can neither trace it nor read its memory.
 func hide() error {
 	return os.NewSyscallError("prctl", unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0))
 }

@@ -18,5 +18,12 @@ func cloneTasks() (int, error) {
 		return -1, nil
 	}
 	fd, err := unix.OpenTree(unix.AT_FDCWD, tasksPath(), unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
-	return fd, os.NewSyscallError("open_tree", err)
+	if err != nil {
+		return -1, os.NewSyscallError("open_tree", err)
+	}
+	if err := harden(fd, true); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
 }
