@@ -11,6 +11,9 @@ const (
 	SandboxOff    SandboxLevel = "off"    // none
 )
 
+// SandboxUser is the number, in its namespace, of the user that a worker of the machine's root becomes.
+const SandboxUser = 1
+
 // Layer is a part of the sandbox that a host may lack.
 type Layer string
 
@@ -20,7 +23,7 @@ const (
 	LayerPassRights   Layer = "pass-rights"  // the channel takes no descriptors from the worker (SO_PASSRIGHTS)
 	LayerMounts       Layer = "mounts"       // an empty read-only root that holds what the guest may see and no more
 	LayerRlimits      Layer = "rlimits"      // no core, no files, so many descriptors and threads
-	LayerCapabilities Layer = "capabilities" // none, in no thread
+	LayerCapabilities Layer = "capabilities" // none, in no thread; and another user than the machine's root
 	LayerLandlock     Layer = "landlock"     // no path, no TCP, no abstract socket, no signal outside
 	LayerDumpable     Layer = "dumpable"     // no core dump, and no sibling can look into its memory
 	LayerNoNewPrivs   Layer = "no-new-privs" // execve gives nothing
@@ -44,6 +47,8 @@ type Sandbox struct {
 	// CPUSeconds bounds the CPU time of the process, or is 0. FileBytes bounds the size of a file that it writes.
 	CPUSeconds int64 `json:"cpuSeconds"`
 	FileBytes  int64 `json:"fileBytes"`
+	// User is who the process becomes in its namespace, user and group, once its mounts are made; 0: it stays who it is.
+	User uint32 `json:"user"`
 }
 
 // Has is whether a layer is to be put on.

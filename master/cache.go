@@ -21,19 +21,19 @@ import (
 
 // A cache of compiled modules is a directory:
 //
-//	CacheDir/v1/<key>/            what the engine wrote for one module
-//	CacheDir/v1/<key>/report.json the report on it, and the sizes of the other files
-//	CacheDir/v1/tmp-*/            being written; renamed to its key when complete
+//	CacheDir/v2/<key>/            what the engine wrote for one module
+//	CacheDir/v2/<key>/report.json the report on it, and the sizes of the other files
+//	CacheDir/v2/tmp-*/            being written; renamed to its key when complete
 //
 // The files are executable code: the directory must be nobody else's to write, and only what a compile child has left
 // in an empty directory gets in.
 type cache struct {
-	root string // …/v1, absolute
+	root string // …/v2, absolute
 	temp string // a directory of ours to remove in the end, or ""
 }
 
 const (
-	cacheVersion = "v1"
+	cacheVersion = "v2"
 	reportFile   = "report.json"
 
 	// staleAfter is the age at which a directory that was never completed is removed: no compile takes that long.
@@ -271,7 +271,25 @@ func (c *cache) commit(dir, key string, report abi.Report) error {
 	if err := os.WriteFile(target, text, 0o600); err != nil {
 		return fmt.Errorf("keep compiled module: %w", err)
 	}
+	if err := openToRead(dir); err != nil {
+		return fmt.Errorf("keep compiled module: %w", err)
+	}
 	return c.install(dir, key)
+}
+
+// openToRead lets everybody read an entry, whatever the umask: root's workers are nobody. Who may reach it is decided by the
+// directory above, which is this user's alone.
+func openToRead(dir string) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir():
+			return os.Chmod(path, 0o755)
+		default:
+			return os.Chmod(path, 0o644) // a plain file: entryFiles has seen to that
+		}
+	})
 }
 
 // install renames dir to its key. An entry that is in the way and not whole is thrown away.

@@ -23,10 +23,10 @@ type child struct {
 	said    tail
 }
 
-// startChild starts a host process in that role. confined gives it namespaces of its own.
-func (c *Cluster) startChild(role, name string, confined bool) (*child, error) {
+// startChild starts a host process in that role.
+func (c *Cluster) startChild(role, name string, born confinement) (*child, error) {
 	k := &child{what: role}
-	h := hostProcess{host: c.settingsNow().Host, name: name, role: role, confined: confined}
+	h := hostProcess{host: c.settingsNow().Host, name: name, role: role, born: born}
 	defer h.close()
 	err := k.open(&h)
 	if err == nil {

@@ -63,7 +63,7 @@ func (c *Cluster) askCompiler(ctx context.Context, p *prepared, dir string) (rep
 	if err != nil {
 		return report, err
 	}
-	child, err := c.startChild(roleCompile, processName(roleCompile, p.name), p.sandbox.confined())
+	child, err := c.startChild(roleCompile, processName(roleCompile, p.name), p.sandbox.born)
 	if err != nil {
 		module.Close()
 		return report, err

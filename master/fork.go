@@ -93,7 +93,7 @@ func (c *Cluster) spawnWorker(id uint32, env []string) (*Worker, error) {
 		talk: conversation{pings: map[uint32]chan<- struct{}{}, opens: map[socketKey]uint32{}},
 	}
 	h := hostProcess{
-		host: c.settingsNow().Host, role: roleWorker, confined: w.sandbox.confined(),
+		host: c.settingsNow().Host, role: roleWorker, born: w.sandbox.born,
 		name: processName("worker "+strconv.Itoa(int(id)), cfg.body.Name),
 	}
 	defer h.close()

@@ -49,7 +49,7 @@ type prepared struct {
 	cacheDir string // of the compiled module; "" until compiled
 	report   abi.Report
 	bound    bool
-	ready    bool // it was compiled once: workers may be running
+	ready    bool      // it was compiled once: workers may be running
 	preopens []*socket // owned by the registry
 }
 

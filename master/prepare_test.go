@@ -24,7 +24,7 @@ func fresh(t testing.TB) func(*Settings) {
 
 func entries(t testing.TB, c *Cluster, pattern string) []string {
 	t.Helper()
-	all, err := filepath.Glob(filepath.Join(c.Settings().CacheDir, "v1", pattern))
+	all, err := filepath.Glob(filepath.Join(c.Settings().CacheDir, "v2", pattern))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,8 +110,8 @@ func TestPrepareErrorsAreOneClearLine(t *testing.T) {
 	empty := filepath.Join(dir, "empty.wasm")
 	os.WriteFile(empty, nil, 0o600)
 	shared := filepath.Join(dir, "shared")
-	os.MkdirAll(filepath.Join(shared, "v1"), 0o700)
-	os.Chmod(filepath.Join(shared, "v1"), 0o777)
+	os.MkdirAll(filepath.Join(shared, "v2"), 0o700)
+	os.Chmod(filepath.Join(shared, "v2"), 0o777)
 	tests := []struct {
 		name, role string
 		change     func(*Settings)
@@ -288,7 +288,7 @@ func TestTheDefaultCache(t *testing.T) {
 	home := t.TempDir()
 	t.Setenv("XDG_CACHE_HOME", home)
 	c, err := openCache("")
-	if err != nil || c.root != filepath.Join(home, "wcluster", "v1") || c.temp != "" {
+	if err != nil || c.root != filepath.Join(home, "wcluster", "v2") || c.temp != "" {
 		t.Errorf("cache %+v, %v", c, err)
 	}
 	t.Setenv("XDG_CACHE_HOME", "/proc/none")

@@ -18,6 +18,7 @@ import (
 type sandbox struct {
 	level   abi.SandboxLevel
 	found   []abi.ProbedLayer // nil when off
+	born    confinement       // of every host process
 	cgroups *cgroups          // nil: none asked for, or none to be had, for which
 	noCPU   string            // is why
 }
@@ -97,12 +98,13 @@ func (s *sandbox) layers() (all []abi.Layer) {
 
 func (s *sandbox) has(l abi.Layer) bool { return slices.Contains(s.layers(), l) }
 
-// confined is whether host processes get namespaces of their own.
-func (s *sandbox) confined() bool { return s.has(abi.LayerNamespaces) }
-
 // worker is what a worker is told.
 func (s *sandbox) worker(cpuSeconds int64) abi.Sandbox {
-	return abi.Sandbox{Level: s.level, Layers: s.layers(), CPUSeconds: cpuSeconds}
+	told := abi.Sandbox{Level: s.level, Layers: s.layers(), CPUSeconds: cpuSeconds}
+	if s.born == lowered {
+		told.User = abi.SandboxUser
+	}
+	return told
 }
 
 const (
@@ -111,7 +113,7 @@ const (
 	codeSpare   = 64 << 20
 )
 
-// compiler is what a compile child is told.
+// compiler is what a compile child is told. It stays the user that owns the cache.
 func (s *sandbox) compiler(moduleBytes int64) abi.Sandbox {
 	return abi.Sandbox{Level: s.level, Layers: s.layers(), FileBytes: codePerByte*moduleBytes + codeSpare}
 }
@@ -132,11 +134,11 @@ func (c *Cluster) findSandbox(ctx context.Context) (*sandbox, error) {
 	if s.level == abi.SandboxOff {
 		return s, nil
 	}
-	found, err := c.probe(ctx)
+	found, born, err := c.probe(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("find out how to lock workers down: %w", err)
 	}
-	s.found = found
+	s.found, s.born = found, born
 	if l := s.lacks(); l != nil && s.level == abi.SandboxStrict {
 		return nil, fmt.Errorf("lock workers down strictly: this host lacks %s: %s", l.Layer, l.Error)
 	}
@@ -151,34 +153,45 @@ func (c *Cluster) ProbeSandbox(ctx context.Context) ([]abi.ProbedLayer, error) {
 	}
 	c.prepare.Lock()
 	defer c.prepare.Unlock()
-	found, err := c.probe(ctx)
+	found, _, err := c.probe(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("probe sandbox: %w", err)
 	}
 	return found, nil
 }
 
-// probe asks a child, which is given namespaces if this host allows that. Called with Cluster.prepare held.
-func (c *Cluster) probe(ctx context.Context) ([]abi.ProbedLayer, error) {
-	name := processName(roleProbe, cmp.Or(c.prepared.name, "sandbox"))
-	namespaces := abi.ProbedLayer{Layer: abi.LayerNamespaces}
-	child, err := c.startChild(roleProbe, name, true)
+// probe asks a child, which is born into the best confinement that this host allows. Called with Cluster.prepare held.
+func (c *Cluster) probe(ctx context.Context) ([]abi.ProbedLayer, confinement, error) {
+	child, born, denied, err := c.startProbe()
 	if err != nil {
-		denied := err
-		if child, err = c.startChild(roleProbe, name, false); err != nil {
-			return nil, err // it is not the namespaces
-		}
-		namespaces.Error = namespaceError(denied)
+		return nil, unconfined, err
 	}
 	var said abi.Probed
 	if err := child.ask(ctx, abi.KindProbe, nil, nil, abi.PhaseProbing, &said); err != nil {
-		return nil, err
+		return nil, unconfined, err
 	}
-	rights := abi.ProbedLayer{Layer: abi.LayerPassRights}
+	namespaces, rights := abi.ProbedLayer{Layer: abi.LayerNamespaces}, abi.ProbedLayer{Layer: abi.LayerPassRights}
+	if born == unconfined {
+		namespaces.Error = namespaceError(denied)
+	}
 	if err := canRefuseRights(); err != nil {
 		rights.Error = err.Error()
 	}
-	return inOrder(append(said.Layers, namespaces, rights)), nil
+	return inOrder(append(said.Layers, namespaces, rights)), born, nil
+}
+
+// startProbe answers as well why the probe was not born into something better.
+func (c *Cluster) startProbe() (child *child, born confinement, denied, err error) {
+	name := processName(roleProbe, cmp.Or(c.prepared.name, "sandbox"))
+	for _, born = range bestConfinements() {
+		if child, err = c.startChild(roleProbe, name, born); err == nil {
+			return child, born, denied, nil
+		}
+		if born != unconfined {
+			denied = err
+		}
+	}
+	return nil, unconfined, denied, err // it is not the namespaces
 }
 
 // inOrder is one entry for each layer; one that a child has not spoken of is missing.

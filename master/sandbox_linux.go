@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -19,12 +21,42 @@ import (
 const ownNamespaces = syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWIPC |
 	syscall.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
 
+// nobody is the user and group that root's workers become: the kernel's overflow id, which owns nothing.
+const nobody = 65534
+
+// confinement is what a process is born into.
+type confinement uint8
+
+const (
+	unconfined confinement = iota
+	confined               // namespaces of its own, as the same user
+	lowered                // and with nobody as a second user, whom it can become
+)
+
 // confine gives a process namespaces of its own. It is root in there, so that it can make its mounts, until it drops that;
-// outside it stays who this process is: what it may read of the user's it can read.
-func confine(attr *syscall.SysProcAttr) {
+// outside it is who this process is: what it may read of the user's it can read.
+func (c confinement) confine(attr *syscall.SysProcAttr) {
+	if c == unconfined {
+		return
+	}
 	attr.Cloneflags |= ownNamespaces
 	attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
 	attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
+	if c == lowered {
+		other := syscall.SysProcIDMap{ContainerID: abi.SandboxUser, HostID: nobody, Size: 1}
+		attr.UidMappings = append(attr.UidMappings, other)
+		attr.GidMappings = append(attr.GidMappings, other)
+		attr.GidMappingsEnableSetgroups = true // to be in no other group
+	}
+}
+
+// bestConfinements are worth trying for a probe, the best first. Only root may give a process another user; and one that
+// stays root is bound neither by RLIMIT_NPROC nor by the modes of root's files.
+func bestConfinements() []confinement {
+	if os.Geteuid() == 0 {
+		return []confinement{lowered, confined, unconfined}
+	}
+	return []confinement{confined, unconfined}
 }
 
 // refuseRights makes a channel refuse descriptors: the peer's sendmsg answers EPERM (SO_PASSRIGHTS, Linux 6.16). On older
@@ -96,12 +128,21 @@ var threadMusts = []must{
 }
 
 func (s *sandbox) threadMust() (all []must) {
+	if s.born == lowered && s.has(abi.LayerCapabilities) {
+		all = append(all, must{abi.LayerCapabilities, "Uid", isNobody})
+	}
 	for _, m := range threadMusts {
 		if s.has(m.layer) {
 			all = append(all, m)
 		}
 	}
 	return all
+}
+
+// isNobody is about the real, effective, saved and file system user.
+func isNobody(v string) bool {
+	ids := strings.Fields(v)
+	return len(ids) == 4 && !slices.ContainsFunc(ids, func(id string) bool { return id != strconv.Itoa(nobody) })
 }
 
 func isZeroHex(v string) bool {

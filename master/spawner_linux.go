@@ -51,15 +51,14 @@ func newSpawner() *spawner {
 
 // hostProcess says what to start, with its ends of what it shares with the master.
 type hostProcess struct {
-	host string // path of the binary, or "" for this program
-	name string // what ps shows
-	// confined gives it namespaces of its own.
-	confined bool
-	role     string
-	stdout   *ipc.FD // or nil for /dev/null
-	stderr   *ipc.FD
-	channel  *ipc.FD
-	cgroup   *ipc.FD // the group that it is born in, or nil for this process's
+	host    string // path of the binary, or "" for this program
+	name    string // what ps shows
+	born    confinement
+	role    string
+	stdout  *ipc.FD // or nil for /dev/null
+	stderr  *ipc.FD
+	channel *ipc.FD
+	cgroup  *ipc.FD // the group that it is born in, or nil for this process's
 }
 
 // close closes the descriptors that the process has got, or never will.
@@ -135,9 +134,7 @@ func (r spawnRequest) fork() (*Process, error) {
 	}
 	pidfd := -1
 	sys := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, PidFD: &pidfd}
-	if r.confined {
-		confine(sys)
-	}
+	r.born.confine(sys)
 	if r.cgroup != nil {
 		sys.UseCgroupFD, sys.CgroupFD = true, r.cgroup.Int()
 	}

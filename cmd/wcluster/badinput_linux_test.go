@@ -200,7 +200,7 @@ func TestNotPermitted(t *testing.T) {
 		refuses(t, newCommand([]string{"run", secret}, nobody), 77, "secret.wasm", "permission denied")
 	})
 	t.Run("a cache that others can write to", func(t *testing.T) {
-		shared := filepath.Join(t.TempDir(), "v1")
+		shared := filepath.Join(t.TempDir(), "v2")
 		if err := os.Mkdir(shared, 0o777); err != nil {
 			t.Fatal(err)
 		}

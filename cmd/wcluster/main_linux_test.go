@@ -34,7 +34,7 @@ func testMain(m *testing.M) int {
 // leftovers are temporary files of the wclusters that ran, and compilations that never became an entry of the cache.
 func leftovers() []string {
 	var left []string
-	for _, pattern := range []string{filepath.Join(tempDir(), "*"), filepath.Join(cacheDir(), "v1", "tmp-*")} {
+	for _, pattern := range []string{filepath.Join(tempDir(), "*"), filepath.Join(cacheDir(), "v2", "tmp-*")} {
 		found, err := filepath.Glob(pattern)
 		if err != nil {
 			panic(err)

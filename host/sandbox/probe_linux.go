@@ -1,8 +1,10 @@
 package sandbox
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -16,6 +18,7 @@ func Probe(namespaces bool) []abi.ProbedLayer {
 	c := &Cage{config: Config{Sandbox: abi.Sandbox{Level: abi.SandboxAuto}}}
 	if namespaces {
 		c.config.Layers = append(c.config.Layers, abi.LayerNamespaces)
+		c.config.User = spareUser()
 	}
 	var all []abi.ProbedLayer
 	for _, p := range []struct {
@@ -30,7 +33,7 @@ func Probe(namespaces bool) []abi.ProbedLayer {
 			return explain(c.moveOut(), "let users make mounts in namespaces of their own; with AppArmor: sysctl kernel.apparmor_restrict_unprivileged_userns=0, or a profile with userns")
 		}, nil},
 		{abi.LayerRlimits, c.limit, nil},
-		{abi.LayerCapabilities, dropCapabilities, nil},
+		{abi.LayerCapabilities, c.dropPrivileges, nil},
 		{abi.LayerLandlock, c.landlock, landlockNote},
 		{abi.LayerDumpable, hide, nil},
 		{abi.LayerNoNewPrivs, renounce, nil},
@@ -50,6 +53,15 @@ func Probe(namespaces bool) []abi.ProbedLayer {
 		all = append(all, found)
 	}
 	return all
+}
+
+// spareUser is a second user of this namespace, beside root, or 0: user_namespaces(7) has a line for each in uid_map.
+func spareUser() uint32 {
+	text, err := os.ReadFile("/proc/self/uid_map")
+	if err != nil || bytes.Count(text, []byte("\n")) < 2 {
+		return 0
+	}
+	return abi.SandboxUser
 }
 
 // explain says what to do about an error.

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"errors"
 	"os"
 	"strconv"
 	"unsafe"
@@ -69,6 +70,40 @@ func (c *Cage) limit() error {
 		if err := unix.Setrlimit(which, &unix.Rlimit{Cur: n, Max: n}); err != nil {
 			return os.NewSyscallError("setrlimit", err)
 		}
+	}
+	return nil
+}
+
+// dropPrivileges makes the process another user, if it is to be one, and leaves it no capability.
+func (c *Cage) dropPrivileges() error {
+	if c.config.User != 0 {
+		if err := become(c.config.User); err != nil {
+			return err
+		}
+	}
+	return dropCapabilities()
+}
+
+// become makes every thread the user and the group of that number, and of no other group. The kernel forgets the signal of a
+// parent's death when the user changes (PR_SET_PDEATHSIG(2const)), so that is asked for again; a parent that died in between
+// has been told by nobody.
+func become(user uint32) error {
+	parent := unix.Getppid()
+	n := uintptr(user)
+	if _, _, errno := psx.Syscall3(unix.SYS_SETGROUPS, 0, 0, 0); errno != 0 {
+		return os.NewSyscallError("setgroups", errno)
+	}
+	if _, _, errno := psx.Syscall3(unix.SYS_SETRESGID, n, n, n); errno != 0 {
+		return os.NewSyscallError("setresgid", errno)
+	}
+	if _, _, errno := psx.Syscall3(unix.SYS_SETRESUID, n, n, n); errno != 0 {
+		return os.NewSyscallError("setresuid", errno)
+	}
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return os.NewSyscallError("prctl", err)
+	}
+	if unix.Getppid() != parent {
+		return errors.New("the master has ended")
 	}
 	return nil
 }

@@ -51,7 +51,7 @@ func Enter(c Config) (*Cage, error) {
 	}{
 		{abi.LayerMounts, cage.moveOut},
 		{abi.LayerRlimits, cage.limit},
-		{abi.LayerCapabilities, dropCapabilities},
+		{abi.LayerCapabilities, cage.dropPrivileges},
 		{abi.LayerLandlock, cage.landlock},
 		{abi.LayerDumpable, hide},
 		{abi.LayerNoNewPrivs, renounce},
