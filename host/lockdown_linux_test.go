@@ -6,11 +6,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/wcluster/wcluster/abi"
 	"github.com/wcluster/wcluster/internal/hosttest"
 	"github.com/wcluster/wcluster/master"
 )
@@ -221,4 +223,70 @@ func lookAtMemory(t *testing.T, pid int) {
 			t.Errorf("process %d has a page to write and execute: %s", pid, line)
 		}
 	}
+}
+
+// TestTheCompilerIsLockedDown looks at the process that compiles while it does: it has been handed the module by then.
+func TestTheCompilerIsLockedDown(t *testing.T) {
+	c := master.New()
+	t.Cleanup(c.Close)
+	err := c.SetupMaster(master.Settings{
+		Exec: hosttest.GoGuest(t, "guests/hello-go"), Host: hosttest.Binary(t), CacheDir: t.TempDir(), Sandbox: abi.SandboxStrict,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	prepared := make(chan error, 1)
+	go func() {
+		_, err := c.Prepare(t.Context(), nil)
+		prepared <- err
+	}()
+	for {
+		select {
+		case err := <-prepared:
+			var prepare *master.PrepareError
+			if errors.As(err, &prepare) && prepare.Op == master.StepSandbox {
+				t.Skip(err)
+			}
+			t.Fatalf("the module was compiled (%v), and nobody was seen to be locked down meanwhile", err)
+		case <-time.After(time.Millisecond):
+		}
+		if pid := compiler(); pid != 0 && lockedDown(pid) {
+			break
+		}
+	}
+	if err := <-prepared; err != nil {
+		t.Error(err)
+	}
+}
+
+// compiler is the child of this process that compiles, or 0.
+func compiler() int {
+	all, _ := filepath.Glob("/proc/self/task/*/children")
+	for _, list := range all {
+		text, _ := os.ReadFile(list)
+		for _, word := range strings.Fields(string(text)) {
+			name, _ := os.ReadFile("/proc/" + word + "/cmdline")
+			if pid, err := strconv.Atoi(word); err == nil && strings.HasPrefix(string(name), "wcluster: compile ") {
+				return pid
+			}
+		}
+	}
+	return 0
+}
+
+// lockedDown is whether every thread has a filter, no privileges to gain and no capability.
+func lockedDown(pid int) bool {
+	all, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	for _, path := range all {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return false
+		}
+		for _, line := range []string{"\nSeccomp:\t2\n", "\nNoNewPrivs:\t1\n", "\nCapEff:\t0000000000000000\n", "\nCapPrm:\t0000000000000000\n"} {
+			if !strings.Contains(string(text), line) {
+				return false
+			}
+		}
+	}
+	return len(all) > 0
 }

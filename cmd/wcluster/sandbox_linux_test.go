@@ -97,7 +97,7 @@ func TestWithoutNamespaces(t *testing.T) {
 			"strictly", "lacks namespaces", "no space left on device", "user.max_user_namespaces")
 	})
 	t.Run("auto does what it can and says what is missing", func(t *testing.T) {
-		c := start(t, []string{"run", guest(t, helloC), "-n", "1", "--listen", anyPort}, inside)
+		c := start(t, []string{"run", guest(t, helloC), "-n", "1", "--listen", anyPort, "--sandbox", "auto"}, inside)
 		c.awaitErr(1, `^wcluster: workers are locked down in part \(sandbox partial; see "wcluster doctor"\)$`)
 		c.awaitErr(1, `^wcluster: the sandbox lacks namespaces: .*user.max_user_namespaces`)
 		c.awaitErr(1, `^wcluster: the sandbox lacks mounts: needs namespaces$`)
@@ -125,7 +125,7 @@ func TestCPUWithoutACgroup(t *testing.T) {
 		t.Skip("this process has a delegated cgroup with the cpu controller")
 	}
 	refuses(t, newCommand([]string{"run", guest(t, helloC), "--sandbox", "strict", "--cpu", "0.5"}), exitSandbox, "0.5 CPUs", "cgroup")
-	c := start(t, []string{"run", guest(t, exit42), "-n", "1", "--restart", "never", "--cpu", "0.5"})
+	c := start(t, []string{"run", guest(t, exit42), "-n", "1", "--restart", "never", "--cpu", "0.5", "--sandbox", "auto"})
 	c.exits(42)
 	c.awaitErr(1, `^wcluster: --cpu has no effect: .*cgroup`)
 }
