@@ -16,39 +16,16 @@ import (
 // runCompiler is the role "compile": it compiles one module into an empty directory, answers what the module is, and
 // ends. The master never parses a module itself.
 func runCompiler() int {
-	l, err := newLink(channel)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "wcluster:", err)
-		return 1
-	}
-	report, err := compileOne(l)
-	if err != nil {
-		err = l.out.Control(abi.KindFault, 0, abi.Fault{Reason: abi.FaultHost, Text: err.Error()})
-	} else {
-		err = l.out.Control(abi.KindCompiled, 0, report)
-	}
-	if err == nil {
-		err = l.drainOut(farewell)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "wcluster:", err)
-		return 1
-	}
-	return 0
+	return errand(abi.KindCompile, abi.KindCompiled, func(f ipc.Frame) (any, error) { return compileOne(f) })
 }
 
-func compileOne(l *link) (abi.Report, error) {
-	f, err := l.receive()
-	if err != nil {
-		return abi.Report{}, err
-	}
-	defer f.Close()
+func compileOne(f ipc.Frame) (abi.Report, error) {
 	var job abi.Compile
-	if f.Kind != abi.KindCompile || len(f.FDs) != 1 {
-		return abi.Report{}, fmt.Errorf("%w: %v where compile was expected", abi.ErrFrame, f.Kind)
-	}
 	if err := ipc.Decode(f, &job); err != nil {
 		return abi.Report{}, err
+	}
+	if len(f.FDs) != 1 {
+		return abi.Report{}, fmt.Errorf("%w: compile with %d descriptors", abi.ErrFrame, len(f.FDs))
 	}
 	cage, err := sandbox.Enter(sandbox.Config{Sandbox: job.Sandbox, CodeDir: job.CacheDir, WriteCode: true})
 	if err != nil {

@@ -7,32 +7,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/wcluster/wcluster/abi"
+	"github.com/wcluster/wcluster/abi/ipc"
 	"github.com/wcluster/wcluster/host/sandbox"
 )
 
 // runProber is the role "probe": it puts on every layer of the sandbox that it can, answers how that went, and ends.
 func runProber() int {
-	l, err := newLink(channel)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "wcluster:", err)
-		return 1
-	}
-	f, err := l.receive()
-	if err == nil && f.Kind != abi.KindProbe {
-		f.Close()
-		err = fmt.Errorf("%w: %v where probe was expected", abi.ErrFrame, f.Kind)
-	}
-	if err == nil {
-		err = l.out.Control(abi.KindProbed, 0, abi.Probed{Layers: sandbox.Probe(ownsNamespace())})
-	}
-	if err == nil {
-		err = l.drainOut(farewell)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "wcluster:", err)
-		return 1
-	}
-	return 0
+	return errand(abi.KindProbe, abi.KindProbed, func(ipc.Frame) (any, error) {
+		return abi.Probed{Layers: sandbox.Probe(ownsNamespace())}, nil
+	})
 }
 
 // ownsNamespace is whether this process was given a user namespace: then it has the capability to make mounts there, which
