@@ -157,7 +157,7 @@ func TestConnectionsBeyondTheLimitWait(t *testing.T) {
 			}
 			third := dial(t, c.target())
 			third.begin(t, "/")
-			idle(t, c)
+			idleFor(t, c, idleSpan)
 			third.unanswered(t)
 			c.holding(2, 1)
 			if got := second.ask(t); got != b {
@@ -199,7 +199,7 @@ func TestALoadOnFullWorkers(t *testing.T) {
 			l.finish()
 			l.report(t)
 			c.holding(0, 4)
-			idle(t, c)
+			idleFor(t, c, idleSpan)
 			c.disconnect()
 		})
 	}
@@ -215,7 +215,7 @@ func TestAConnectionThatWaitsIsTheReplacements(t *testing.T) {
 	}
 	third := dial(t, c.target())
 	third.begin(t, "/")
-	idle(t, c)
+	idleFor(t, c, idleSpan)
 	third.unanswered(t)
 	if err := c.Workers()[0].Process().Kill(syscall.SIGKILL); err != nil {
 		t.Fatal(err)

@@ -67,14 +67,22 @@ func TestOrdinaryProgramsServe(t *testing.T) {
 	}
 }
 
+const idleSpan = 300 * time.Millisecond
+
 // idle asserts that workers which wait cost nothing: at most one tick of the kernel's clock each, which a sample of
 // their time may hit by chance. WCLUSTER_SOAK says how long to look.
 func idle(t *testing.T, c *cluster) {
 	t.Helper()
-	span := 300 * time.Millisecond
+	span := idleSpan
 	if soak, err := time.ParseDuration(os.Getenv("WCLUSTER_SOAK")); err == nil {
 		span = soak
 	}
+	idleFor(t, c, span)
+}
+
+// idleFor is idle for a while that has clients waiting, who do not wait for ever.
+func idleFor(t *testing.T, c *cluster, span time.Duration) {
+	t.Helper()
 	before := ticks(t, c)
 	time.Sleep(span) // the thing measured is that nothing happens
 	if spent := ticks(t, c) - before; spent > len(c.Workers()) {
