@@ -49,8 +49,7 @@ func visit(t testing.TB, a abi.Address) string {
 }
 
 func TestALifeIsToldInOrder(t *testing.T) {
-	c := cluster(t, "good", listenOn(tcp(0)))
-	r := record(c)
+	c, r := recorded(t, "good", listenOn(tcp(0)))
 	var w *Worker
 	var err error
 	forked := make(chan struct{})

@@ -84,12 +84,27 @@ func moduleFile(t testing.TB, role string) string {
 // cluster makes one whose workers play role. It is closed at the end of the test, and must leave no goroutine.
 func cluster(t testing.TB, role string, change ...func(*Settings)) *Cluster {
 	t.Helper()
+	c := New()
+	setUp(t, c, role, change...)
+	return c
+}
+
+// recorded is cluster with a recorder that was there before the setup, and so hears of it.
+func recorded(t testing.TB, role string, change ...func(*Settings)) (*Cluster, *recorder) {
+	t.Helper()
+	c := New()
+	r := record(c)
+	setUp(t, c, role, change...)
+	return c, r
+}
+
+func setUp(t testing.TB, c *Cluster, role string, change ...func(*Settings)) {
+	t.Helper()
 	before := runtime.NumGoroutine()
 	s := Settings{Exec: moduleFile(t, role), CacheDir: cacheDir, Silent: true, Sandbox: abi.SandboxOff}
 	for _, f := range change {
 		f(&s)
 	}
-	c := New()
 	if err := c.SetupMaster(s); err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +116,6 @@ func cluster(t testing.TB, role string, change ...func(*Settings)) *Cluster {
 			t.Errorf("%d goroutines before, %d after:\n%s", before, runtime.NumGoroutine(), all[:runtime.Stack(all, true)])
 		}
 	})
-	return c
 }
 
 // recorder keeps what handlers were told.
