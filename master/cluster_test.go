@@ -130,7 +130,7 @@ func TestEveryWayToEnd(t *testing.T) {
 		{"the guest exits", func(t *testing.T, w *Worker) { send(t, w, "exit 42") }, 42, 0, false, ""},
 		{"the guest traps", func(t *testing.T, w *Worker) { send(t, w, "trap") }, 1, 0, false, abi.FaultTrap},
 		{"killed from outside", func(t *testing.T, w *Worker) { syscall.Kill(w.Process().Pid(), syscall.SIGKILL) }, -1, syscall.SIGKILL, false, ""},
-		{"Process.Kill", func(t *testing.T, w *Worker) { w.Process().Kill(syscall.SIGHUP) }, -1, syscall.SIGHUP, false, ""},
+		{"Process.Kill", func(t *testing.T, w *Worker) { w.Process().Kill(syscall.SIGTERM) }, -1, syscall.SIGTERM, false, ""},
 		{"Destroy", func(t *testing.T, w *Worker) { w.Destroy() }, -1, syscall.SIGTERM, true, ""},
 		{"Disconnect", func(t *testing.T, w *Worker) { w.Disconnect() }, 0, 0, true, ""},
 		{"the guest's own disconnect", func(t *testing.T, w *Worker) { send(t, w, "leave 0") }, 0, 0, true, ""},
