@@ -58,7 +58,7 @@ c poll-c/poll.wasm -DCONN_MAX=512 -Wl,-z,stack-size=262144 $server poll-c/main.c
 c accept-c/accept.wasm hello-c/http.c hello-c/response.c accept-c/main.c
 rust accept-rust/accept.wasm accept-rust/main.rs
 
-for name in moody spin trap exit42 env echo-messages listen0 printer sleeper oom hog; do
+for name in moody spin trap exit42 env echo-messages obey listen0 printer sleeper oom hog; do
 	test_guest $name
 done
 # The host calls back through the function table, which the linker leaves out unless it is asked to export it.

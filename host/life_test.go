@@ -187,3 +187,42 @@ func TestWorkerThatNeverReadsItsInboxStillLeaves(t *testing.T) {
 		t.Errorf("disconnect took %v", took)
 	}
 }
+
+// The guest's own disconnect and its own destroy look alike to the master; what was sent before either arrives.
+func TestAGuestEndsByItsOwnWish(t *testing.T) {
+	for _, word := range []string{"disconnect", "destroy"} {
+		t.Run(word, func(t *testing.T) {
+			c := start(t, guest(t, "obey"), 1, nil)
+			w := c.await(master.EventOnline, 1).Worker
+			for _, m := range []string{"last words", word} {
+				if err := w.Send([]byte(m)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			exit := c.await(master.EventDeath, 1).Exit
+			if exit.Code != 0 || exit.Signal != 0 || exit.Fault != nil || !exit.Suicide || exit.Cut != 0 {
+				t.Errorf("%v, suicide %v, %d cut; want exit code 0 by its own wish", exit, exit.Suicide, exit.Cut)
+			}
+			got := c.kinds(w)
+			want := []master.EventKind{
+				master.EventFork, master.EventOnline, master.EventMessage, master.EventDisconnecting,
+				master.EventDisconnect, master.EventExit, master.EventDeath,
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("events %v, want %v", got, want)
+			}
+		})
+	}
+}
+
+// kinds are the events of w so far.
+func (c *cluster) kinds(w *master.Worker) (kinds []master.EventKind) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, e := range c.events {
+		if e.Worker == w {
+			kinds = append(kinds, e.Kind)
+		}
+	}
+	return kinds
+}

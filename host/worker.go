@@ -194,6 +194,7 @@ func (w *worker) services() wasmworker.Services {
 		Writable: func() bool { return w.link.out.Queued() < outboxLimit/2 },
 		Flush:    w.flush,
 		Leave:    w.Leave,
+		Destroy:  w.Destroy,
 	}
 }
 

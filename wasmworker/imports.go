@@ -32,6 +32,7 @@ var imports = []struct {
 	{"on_message", "iiii", onMessage},
 	{"dispatch", "i", dispatch},
 	{"disconnect", "i", disconnect},
+	{"destroy", "i", destroy},
 }
 
 // functions is the guest ABI over m.
@@ -252,4 +253,13 @@ func disconnect(m *Machine, _ wasip1.Memory, p []uint64) uint64 {
 		return answer(abi.EPERM) // others are the master role's to send away
 	}
 	return answer(m.services.Leave())
+}
+
+// destroy is (target).
+func destroy(m *Machine, _ wasip1.Memory, p []uint64) uint64 {
+	if int32(u32(p[0])) != 0 {
+		return answer(abi.EPERM) // others are the master role's to end
+	}
+	m.services.Destroy()
+	return 0
 }

@@ -49,6 +49,9 @@ type Services struct {
 
 	// Leave makes the worker disconnect, as if the master had asked, but by its own wish.
 	Leave func() wasip1.Errno
+
+	// Destroy makes the worker end at once, by its own wish: it does not return.
+	Destroy func()
 }
 
 // Machine is one guest and all it can reach.

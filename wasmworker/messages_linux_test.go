@@ -307,6 +307,17 @@ func TestDisconnect(t *testing.T) {
 	}
 }
 
+func TestDestroy(t *testing.T) {
+	r, got := script(t, nil, func(a *assembly) []string {
+		destroy := a.wcluster("destroy", "i")
+		return []string{callWith(destroy, 1), callWith(destroy, -1), callWith(destroy, 0)}
+	})
+	wantErrnos(t, got, abi.EPERM, abi.EPERM, 0)
+	if r.destroyed != 1 {
+		t.Errorf("destroyed %d times", r.destroyed)
+	}
+}
+
 func TestInboxIsBounded(t *testing.T) {
 	var board Board
 	b := &Inbox{board: &board, writable: func() bool { return false }}

@@ -19,12 +19,13 @@ type rig struct {
 	board   Board
 	sys     *wasip1.System
 
-	sent    [][]byte
-	flushed int // messages that had been sent at the last flush
-	flushes int
-	left    int
-	sendErr wasip1.Errno
-	full    bool // the outbox is
+	sent      [][]byte
+	flushed   int // messages that had been sent at the last flush
+	flushes   int
+	left      int
+	destroyed int
+	sendErr   wasip1.Errno
+	full      bool // the outbox is
 
 	listened []abi.Address
 	flags    uint32
@@ -64,6 +65,7 @@ func rigOf(tb testing.TB, c Config) *rig {
 		Writable: func() bool { return !r.full },
 		Flush:    func() { r.flushes, r.flushed = r.flushes+1, len(r.sent) },
 		Leave:    func() wasip1.Errno { r.left++; return 0 },
+		Destroy:  func() { r.destroyed++ },
 	})
 	tb.Cleanup(r.machine.Close)
 	return r

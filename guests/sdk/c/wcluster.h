@@ -91,6 +91,9 @@ wcluster_errno wcluster_dispatch(int32_t timeout_ms);
 /* Leave the cluster: target 0 is this worker. */
 WCLUSTER_IMPORT("disconnect")
 wcluster_errno wcluster_disconnect(int32_t target);
+/* End at once with exit code 0: target 0 is this worker, and the call then does not return. */
+WCLUSTER_IMPORT("destroy")
+wcluster_errno wcluster_destroy(int32_t target);
 
 #undef WCLUSTER_IMPORT
 
