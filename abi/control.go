@@ -21,10 +21,11 @@ type Hello struct {
 // sealed memfd, the scoreboard's page) and then one for each of Preopens, in order. JSON holds text alone: a byte of
 // Args or Env that is no UTF-8 arrives as U+FFFD.
 type Config struct {
-	ID         uint32    `json:"id"`
-	Name       string    `json:"name"` // of the module, for people
-	Args       []string  `json:"args"` // of the guest, its own name first
-	Env        []string  `json:"env"`  // of the guest, K=V
+	ID         uint32    `json:"id"`     // 0 in the master role
+	Master     bool      `json:"master"` // the guest plays the master role: see role.go
+	Name       string    `json:"name"`   // of the module, for people
+	Args       []string  `json:"args"`   // of the guest, its own name first
+	Env        []string  `json:"env"`    // of the guest, K=V
 	CPUs       int       `json:"cpus"`
 	MaxMessage uint32    `json:"maxMessage"`
 	CacheDir   string    `json:"cacheDir"` // where the compiled module lies

@@ -40,7 +40,7 @@ func TestDecodeHeaderRefuses(t *testing.T) {
 		want string // in the error; "": none
 	}{
 		{"kind 0 does not exist", Header{Kind: 0}, Worker, "unknown kind 0"},
-		{"a kind after the last does not exist", Header{Kind: kindEnd}, Worker, "unknown kind 19"},
+		{"a kind after the last does not exist", Header{Kind: kindEnd}, Worker, "unknown kind 23"},
 		{"the largest kind does not exist", Header{Kind: 255}, Worker, "unknown kind 255"},
 		{"a worker does not configure", Header{Kind: KindConfig}, Worker, "config is never sent by the worker"},
 		{"a worker does not answer a listen", Header{Kind: KindListenDone, Seq: 1}, Worker, "listen-done is never sent by the worker"},

@@ -53,6 +53,10 @@ var golden = []struct {
 	{Header{Kind: KindProbed}, Probed{Layers: []ProbedLayer{
 		{Layer: LayerLandlock, Note: "ABI 7"}, {Layer: LayerMDWE, Error: "the kernel has no PR_SET_MDWE"},
 	}}},
+	{Header{Kind: KindRequest, Seq: 2}, Request{Op: OpFork, Env: []string{"ROLE=web"}}},
+	{Header{Kind: KindResult, Seq: 2}, Result{ID: 3, Pid: 4711}},
+	{Header{Kind: KindEvent}, Event{Kind: RecordExit, Worker: 3, Code: 1, Fault: "unreachable"}},
+	{Header{Kind: KindPost}, AppendPost(nil, 3, []byte("hello"))},
 }
 
 func TestGoldenFrames(t *testing.T) {

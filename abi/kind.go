@@ -44,6 +44,10 @@ const (
 	KindDrained                    // worker: Drained; nothing is left to finish, the channel closes next
 	KindProbe                      // master, to a probe: which layers of the sandbox can be put on here?
 	KindProbed                     // probe: Probed
+	KindRequest                    // master role: Request; what a guest master wants done
+	KindResult                     // master: Result
+	KindEvent                      // master, to the master role: Event
+	KindPost                       // both, master role: a message to or from a worker, whose id comes first
 	kindEnd
 )
 
@@ -64,6 +68,7 @@ const (
 	small       // JSON of at most MaxSmallControl
 	large       // JSON of at most MaxControl
 	opaque      // bytes, at most a message
+	post        // PostHead bytes, then at most a message
 )
 
 func (r *rule) maxBody(maxMessage uint32) uint32 {
@@ -74,6 +79,8 @@ func (r *rule) maxBody(maxMessage uint32) uint32 {
 		return MaxControl
 	case opaque:
 		return maxMessage
+	case post:
+		return maxMessage + PostHead
 	default:
 		return 0
 	}
@@ -98,6 +105,11 @@ var rules = [kindEnd]rule{
 	KindDrained:    {name: "drained", from: Worker, body: small},
 	KindProbe:      {name: "probe", from: Master},
 	KindProbed:     {name: "probed", from: Worker, body: small},
+
+	KindRequest: {name: "request", from: Worker, body: large, answered: true},
+	KindResult:  {name: "result", from: Master, body: large, answered: true},
+	KindEvent:   {name: "event", from: Master, body: large},
+	KindPost:    {name: "post", from: Master | Worker, body: post},
 }
 
 // rule is nil for a number that is no kind.

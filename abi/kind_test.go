@@ -34,7 +34,7 @@ func TestNamesOfWhatDoesNotExist(t *testing.T) {
 		want string
 	}{
 		{Kind(0), "kind 0"},
-		{kindEnd, "kind 19"},
+		{kindEnd, "kind 23"},
 		{Kind(255), "kind 255"},
 		{phaseEnd, "no phase"},
 		{Master, "master"},
@@ -70,7 +70,7 @@ func TestMaxFrameFDs(t *testing.T) {
 }
 
 func TestPermitted(t *testing.T) {
-	atWork := []Kind{KindListen, KindListening, KindMessage, KindLeaving, KindPong, KindFault, KindDrained}
+	atWork := []Kind{KindListen, KindListening, KindMessage, KindLeaving, KindPong, KindFault, KindDrained, KindRequest, KindPost}
 	want := map[Phase][]Kind{
 		PhaseGreeting:      {KindHello},
 		PhaseGreeted:       nil,

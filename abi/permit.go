@@ -31,7 +31,7 @@ func setOf(all ...Kind) (s kinds) {
 
 // atWork is what a worker may send while its guest runs. A guest that finishes may still do anything: a listen is
 // answered with ECANCELED, because the worker may have asked before it heard.
-var atWork = setOf(KindListen, KindListening, KindMessage, KindLeaving, KindPong, KindFault, KindDrained)
+var atWork = setOf(KindListen, KindListening, KindMessage, KindLeaving, KindPong, KindFault, KindDrained, KindRequest, KindPost)
 
 // phases is the master's gate. Each set holds kinds that a worker sends; PROTOCOL.md shows the same table.
 var phases = [phaseEnd]struct {

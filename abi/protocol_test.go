@@ -42,6 +42,8 @@ func boundText(r rule) string {
 		return "0"
 	case n == 1:
 		return "a message"
+	case n == 1+PostHead:
+		return "a message and 4 bytes"
 	case n >= 1<<20:
 		return fmt.Sprintf("%d MiB", n>>20)
 	default:

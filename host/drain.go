@@ -15,7 +15,7 @@ func (w *worker) drain() {
 		return
 	}
 	aware := w.left || w.machine.Aware()
-	if aware && !w.left && !w.machine.Inbox.Put(abi.RecordDisconnect, 0, nil) {
+	if aware && !w.left && !w.machine.Inbox.Put(abi.RecordDisconnect, 0, 0, nil) {
 		aware = false // an inbox that full is not being read
 	}
 	w.sys.Drain(w.graceful(), aware, func() bool {

@@ -56,7 +56,7 @@ func (w *worker) handleAll() {
 func (w *worker) handle(f ipc.Frame) {
 	switch f.Kind {
 	case abi.KindMessage:
-		if !w.machine.Inbox.Put(abi.RecordMessage, 0, f.Body) {
+		if !w.machine.Inbox.Put(abi.RecordMessage, 0, costOf(&f), f.Body) {
 			w.broken(fmt.Errorf("%w: more messages than the inbox holds", abi.ErrFrame))
 		}
 	case abi.KindListenDone:
@@ -75,3 +75,6 @@ func (w *worker) handle(f ipc.Frame) {
 		w.broken(fmt.Errorf("%w: unexpected %v", abi.ErrFrame, f.Kind))
 	}
 }
+
+// costOf is what a frame counts for in the master's window.
+func costOf(f *ipc.Frame) uint32 { return uint32(abi.HeaderSize + len(f.Body)) }

@@ -23,6 +23,8 @@ type Cluster struct {
 	life     context.Context         // ends with Close
 	end      context.CancelFunc
 
+	role *GuestMaster // of the cluster that a guest master's own process belongs to, else nil
+
 	prepare  sync.Mutex // one Prepare at a time; guards prepared. Taken before mu
 	prepared prepared
 

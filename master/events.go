@@ -68,6 +68,14 @@ func (a ListeningAddress) String() string {
 	return net.JoinHostPort(a.Address, strconv.Itoa(a.Port))
 }
 
+// spec is the address as abi.ParseAddress reads it.
+func (a ListeningAddress) spec() string {
+	if a.AddressType == "unix" {
+		return "unix://" + a.Address
+	}
+	return "tcp://" + a.String()
+}
+
 // Exit tells how a worker's process ended.
 type Exit struct {
 	Code     int            // exit code, or -1 when a signal ended it

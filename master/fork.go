@@ -44,7 +44,9 @@ func (c *Cluster) startFork() (id uint32, err error) {
 		return 0, ErrDisconnecting
 	}
 	c.forking++
-	c.lastID++
+	if c.role == nil {
+		c.lastID++ // a guest master is 0
+	}
 	return c.lastID, nil
 }
 
@@ -90,7 +92,7 @@ func (c *Cluster) spawnWorker(id uint32, env []string) (*Worker, error) {
 	w := &Worker{
 		id: id, cluster: c, backlog: newAllowance(), config: cfg, sandbox: cfg.sandbox,
 		gone: make(chan struct{}), closed: make(chan struct{}),
-		talk: conversation{pings: map[uint32]chan<- struct{}{}, opens: map[socketKey]uint32{}},
+		talk: conversation{isMaster: c.role != nil, pings: map[uint32]chan<- struct{}{}, opens: map[socketKey]uint32{}},
 	}
 	h := hostProcess{
 		host: c.settingsNow().Host, role: roleWorker, born: w.sandbox.born,
@@ -187,7 +189,10 @@ func (c *Cluster) configure(id uint32, env []string) (*config, error) {
 	case !p.bound: // a Disconnect has come and gone since Prepare
 		return nil, ErrDisconnecting
 	}
-	own := []string{fmt.Sprintf("WCLUSTER_WORKER_ID=%d", id), fmt.Sprintf("NODE_WORKER_ID=%d", id)}
+	var own []string // a guest knows itself to be the master when these are missing
+	if c.role == nil {
+		own = []string{fmt.Sprintf("WCLUSTER_WORKER_ID=%d", id), fmt.Sprintf("NODE_WORKER_ID=%d", id)}
+	}
 	preopens := make([]abi.Preopen, len(p.preopens))
 	names := make([]string, len(p.preopens))
 	for i, socket := range p.preopens {
@@ -198,7 +203,7 @@ func (c *Cluster) configure(id uint32, env []string) (*config, error) {
 		own = append(own, fmt.Sprintf("LISTEN_FDS=%d", len(preopens)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
 	}
 	body := &abi.Config{
-		ID: id, Name: p.name, Args: append([]string{p.name}, s.Args...), Env: mergeEnv(s.Env, env, own),
+		ID: id, Master: c.role != nil, Name: p.name, Args: append([]string{p.name}, s.Args...), Env: mergeEnv(s.Env, env, own),
 		CPUs: s.CPUs, MaxMessage: uint32(s.MaxMessage), CacheDir: p.cacheDir, Debug: s.Debug,
 		Preopens: preopens, GracefulTimeout: int64(s.GracefulTimeout),
 		Limits: s.Limits, Sandbox: p.sandbox.worker(int64(s.CPUTime / time.Second)),

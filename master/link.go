@@ -105,6 +105,10 @@ func (w *Worker) take(f *ipc.Frame) error {
 		return w.takeFault(f)
 	case abi.KindDrained:
 		return w.takeDrained(f)
+	case abi.KindRequest:
+		return w.answerRequest(f)
+	case abi.KindPost:
+		return w.takePost(f)
 	default:
 		return violation("%v", f.Kind) // not reached: the gate has refused it
 	}
@@ -326,8 +330,7 @@ func (w *Worker) sendLocked(message []byte) error {
 		return ErrDisconnected
 	}
 	size := uint64(abi.HeaderSize + len(message))
-	waiting := int64(w.sent - w.board.consumed()) // below 0 is a lie
-	if waiting > 0 && uint64(waiting)+size > abi.InboxWindow {
+	if !w.windowTakes(size) {
 		return ErrQueueFull
 	}
 	if w.config != nil {
@@ -345,6 +348,12 @@ func (w *Worker) sendLocked(message []byte) error {
 	}
 	w.sent += size
 	return nil
+}
+
+// windowTakes is whether the guest has taken enough of what was sent before. The caller holds the lock.
+func (w *Worker) windowTakes(size uint64) bool {
+	waiting := int64(w.sent - w.board.consumed()) // below 0 is a lie
+	return waiting <= 0 || uint64(waiting)+size <= abi.InboxWindow
 }
 
 // channelQueue is how many bytes may wait for the channel: a full window, or one message that is larger, behind a

@@ -13,6 +13,7 @@ import (
 // which kinds a phase allows; the rest, who was asked and who was told what, is here. Guarded by Worker.mu.
 type conversation struct {
 	phase    abi.Phase
+	isMaster bool // it plays the master role
 	over     bool // fault or drained has come: the channel closes next
 	goodbye  bool // disconnect is to be sent as soon as the worker is online
 	pings    map[uint32]chan<- struct{}
@@ -50,6 +51,8 @@ func (t *conversation) permit(f *ipc.Frame) error {
 		return violation("%v after the last frame", f.Kind)
 	case !abi.Permitted(t.phase, f.Kind):
 		return violation("%v is not permitted while %v", f.Kind, t.phase)
+	case t.isMaster && f.Kind == abi.KindMessage, !t.isMaster && (f.Kind == abi.KindRequest || f.Kind == abi.KindPost):
+		return violation("%v is not of this role", f.Kind)
 	case len(f.FDs) > 0:
 		return violation("%v with descriptors", f.Kind)
 	default:

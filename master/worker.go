@@ -75,8 +75,13 @@ func (w *Worker) ID() uint32 { return w.id }
 // UniqueID is ID, under its older name.
 func (w *Worker) UniqueID() uint32 { return w.id }
 
-// String is "worker 3".
-func (w *Worker) String() string { return fmt.Sprintf("worker %d", w.id) }
+// String is "worker 3", or "guest master".
+func (w *Worker) String() string {
+	if w.cluster.role != nil {
+		return "guest master"
+	}
+	return fmt.Sprintf("worker %d", w.id)
+}
 
 // On calls h for every event of that kind of this worker, from the dispatcher, until off is called. Events that were
 // delivered before are not repeated: to miss none, attach from a handler, or from Cluster.Do, in the same call that

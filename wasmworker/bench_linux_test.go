@@ -119,7 +119,7 @@ func TestMessagesAllocateNothing(t *testing.T) {
 	call := func(messages int) func() {
 		return func() {
 			for range messages {
-				r.machine.Inbox.Put(abi.RecordMessage, 0, body)
+				r.machine.Inbox.Put(abi.RecordMessage, 0, uint32(abi.HeaderSize+len(body)), body)
 			}
 			for range messages {
 				if err := f.CallWithStack(context.Background(), nil); err != nil {
@@ -163,7 +163,7 @@ func BenchmarkDispatch(b *testing.B) {
 	b.ResetTimer()
 	for i := 0; i < b.N; i += batch {
 		for range batch {
-			r.machine.Inbox.Put(abi.RecordMessage, 0, body)
+			r.machine.Inbox.Put(abi.RecordMessage, 0, uint32(abi.HeaderSize+len(body)), body)
 		}
 		call("dispatch")
 	}

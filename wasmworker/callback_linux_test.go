@@ -67,7 +67,7 @@ func TestDispatchDelivers(t *testing.T) {
 func TestDispatchEndsWithTheDisconnect(t *testing.T) {
 	r, got, _ := callbackSteps(t, func(r *rig) {
 		r.message("before")
-		r.machine.Inbox.Put(abi.RecordDisconnect, 0, nil)
+		r.machine.Inbox.Put(abi.RecordDisconnect, 0, 0, nil)
 		r.message("after")
 	}, func(a *assembly) (string, []string) {
 		onMessage, dispatch := a.wcluster("on_message", "iiii"), a.wcluster("dispatch", "i")

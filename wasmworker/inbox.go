@@ -9,10 +9,11 @@ import (
 
 // Inbox holds the records that the guest has not taken yet, one after the other in one buffer:
 //
-//	{kind u32, from u32, len u32, body} …
+//	{kind u32, from u32, cost u32, len u32, body} …
 //
-// so that a message costs a copy and no allocation. The master sends no more than abi.InboxWindow bytes of messages
-// ahead; what goes beyond breaks the protocol.
+// so that a message costs a copy and no allocation. cost is what the record counts for in the master's window: the frame
+// that it came in, or nothing. The master sends no more than abi.InboxWindow bytes ahead; what goes beyond breaks the
+// protocol.
 type Inbox struct {
 	buf      []byte
 	head     int
@@ -20,7 +21,7 @@ type Inbox struct {
 	writable func() bool // the outbox has room
 }
 
-const inboxHead = 12
+const inboxHead = 16
 
 // maxInbox bounds what may wait: the window, a message that went into an empty one, and control records.
 const maxInbox = abi.InboxWindow + abi.MaxMessageLimit + 1<<16
@@ -43,7 +44,7 @@ func (b *Inbox) Ready() uint32 {
 func (b *Inbox) Empty() bool { return b.head == len(b.buf) }
 
 // Put appends a record; false: the inbox holds all it may.
-func (b *Inbox) Put(kind, from uint32, body []byte) bool {
+func (b *Inbox) Put(kind, from, cost uint32, body []byte) bool {
 	if len(b.buf)-b.head+inboxHead+len(body) > maxInbox {
 		return false
 	}
@@ -54,6 +55,7 @@ func (b *Inbox) Put(kind, from uint32, body []byte) bool {
 	}
 	b.buf = binary.LittleEndian.AppendUint32(b.buf, kind)
 	b.buf = binary.LittleEndian.AppendUint32(b.buf, from)
+	b.buf = binary.LittleEndian.AppendUint32(b.buf, cost)
 	b.buf = binary.LittleEndian.AppendUint32(b.buf, uint32(len(body)))
 	b.buf = append(b.buf, body...)
 	return true
@@ -62,7 +64,7 @@ func (b *Inbox) Put(kind, from uint32, body []byte) bool {
 // Peek answers the first record without taking it; its body is valid until the next Put or Take.
 func (b *Inbox) Peek() (kind, from uint32, body []byte) {
 	rec := b.buf[b.head:]
-	n := binary.LittleEndian.Uint32(rec[8:])
+	n := binary.LittleEndian.Uint32(rec[12:])
 	return binary.LittleEndian.Uint32(rec), binary.LittleEndian.Uint32(rec[4:]), rec[inboxHead : inboxHead+n]
 }
 
@@ -71,8 +73,8 @@ func (b *Inbox) Take() {
 	kind, _, body := b.Peek()
 	if kind == abi.RecordMessage {
 		b.board.MessagesIn++
-		b.board.Consumed += uint64(abi.HeaderSize + len(body))
 	}
+	b.board.Consumed += uint64(binary.LittleEndian.Uint32(b.buf[b.head+8:]))
 	b.head += inboxHead + len(body)
 	if b.Empty() {
 		b.buf, b.head = b.buf[:0], 0

@@ -93,7 +93,7 @@ func TestReceive(t *testing.T) {
 	r, got := script(t, func(r *rig) {
 		r.message("hello")
 		r.message("")
-		r.machine.Inbox.Put(abi.RecordDisconnect, 0, nil)
+		r.machine.Inbox.Put(abi.RecordDisconnect, 0, 0, nil)
 	}, func(a *assembly) []string {
 		receive := a.wcluster("receive", "iii")
 		return []string{
@@ -326,7 +326,7 @@ func TestInboxIsBounded(t *testing.T) {
 	}
 	body := make([]byte, 1<<20)
 	n := 0
-	for b.Put(abi.RecordMessage, 0, body) {
+	for b.Put(abi.RecordMessage, 0, uint32(abi.HeaderSize+len(body)), body) {
 		n++
 	}
 	if held := n * (inboxHead + len(body)); held > maxInbox || held+inboxHead+len(body) <= maxInbox {
@@ -341,7 +341,7 @@ func TestInboxIsBounded(t *testing.T) {
 	if !b.Empty() || b.buf != nil || board.MessagesIn != uint64(n) {
 		t.Errorf("empty: %v; %d bytes kept; %d counted", b.Empty(), cap(b.buf), board.MessagesIn)
 	}
-	if b.Put(abi.RecordMessage, 0, make([]byte, maxInbox-inboxHead+1)) || !b.Put(abi.RecordMessage, 0, make([]byte, maxInbox-inboxHead)) {
+	if b.Put(abi.RecordMessage, 0, 0, make([]byte, maxInbox-inboxHead+1)) || !b.Put(abi.RecordMessage, 0, 0, make([]byte, maxInbox-inboxHead)) {
 		t.Error("the bound is off by one")
 	}
 }
@@ -352,7 +352,7 @@ func TestInboxKeepsOrder(t *testing.T) {
 	put, took := 0, 0
 	for round := range 2000 {
 		for range round % 7 {
-			b.Put(abi.RecordMessage, uint32(put), fmt.Appendf(nil, "message %d", put))
+			b.Put(abi.RecordMessage, uint32(put), 0, fmt.Appendf(nil, "message %d", put))
 			put++
 		}
 		for range round % 5 {
@@ -380,13 +380,13 @@ func TestADeepInboxIsMovedSeldom(t *testing.T) {
 	b := &Inbox{board: &board, writable: func() bool { return true }}
 	body := make([]byte, 100)
 	for len(b.buf) < 4<<20 {
-		b.Put(abi.RecordMessage, 0, body)
+		b.Put(abi.RecordMessage, 0, uint32(abi.HeaderSize+len(body)), body)
 	}
 	moved := 0
 	for range 200_000 {
 		before := b.head
 		b.Take()
-		b.Put(abi.RecordMessage, 0, body)
+		b.Put(abi.RecordMessage, 0, uint32(abi.HeaderSize+len(body)), body)
 		if b.head < before {
 			moved++
 		}

@@ -119,7 +119,7 @@ func (r *rig) errnos(ptr, n uint32) []wasip1.Errno {
 
 // message puts a message into the inbox.
 func (r *rig) message(body string) {
-	if !r.machine.Inbox.Put(abi.RecordMessage, 0, []byte(body)) {
+	if !r.machine.Inbox.Put(abi.RecordMessage, 0, uint32(abi.HeaderSize+len(body)), []byte(body)) {
 		r.tb.Fatal("the inbox is full")
 	}
 }

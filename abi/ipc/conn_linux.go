@@ -74,15 +74,34 @@ func NewConn(fd *FD, peer abi.Side, maxMessage uint32, queue int) (*Conn, error)
 func (c *Conn) Message(body []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case c.closed, c.ending, c.goneLocked():
-		return os.ErrClosed
-	case c.broken != nil:
-		return c.broken
+	if err := c.takesLocked(); err != nil {
+		return err
 	}
 	err := c.queued.Message(body)
 	c.more.Signal()
 	return err
+}
+
+// Post is Message between the master role and a worker: see Writer.Post.
+func (c *Conn) Post(worker uint32, body []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.takesLocked(); err != nil {
+		return err
+	}
+	err := c.queued.Post(worker, body)
+	c.more.Signal()
+	return err
+}
+
+// takesLocked says why a message cannot be queued, if so.
+func (c *Conn) takesLocked() error {
+	switch {
+	case c.closed, c.ending, c.goneLocked():
+		return os.ErrClosed
+	default:
+		return c.broken
+	}
 }
 
 // Control queues a control frame and owns fds, also on error: see Writer.Control. It answers os.ErrClosed after Close and

@@ -86,15 +86,24 @@ func (w *Writer) waiting() load {
 
 // Message queues a message. It answers ErrTooLarge when the peer would not accept it, and ErrFull when the queue holds its
 // limit; a message larger than the whole limit is taken when nothing else waits.
-func (w *Writer) Message(body []byte) error {
+func (w *Writer) Message(body []byte) error { return w.message(abi.KindMessage, nil, body) }
+
+// Post is Message between the master role and a worker.
+func (w *Writer) Post(worker uint32, body []byte) error {
+	var head [abi.PostHead]byte
+	binary.LittleEndian.PutUint32(head[:], worker)
+	return w.message(abi.KindPost, head[:], body)
+}
+
+func (w *Writer) message(kind abi.Kind, head, body []byte) error {
 	if len(body) > int(w.maxMessage) {
 		return ErrTooLarge
 	}
-	size := abi.HeaderSize + len(body)
+	size := abi.HeaderSize + len(head) + len(body)
 	if q := w.waiting().bytes; q > 0 && q+size > w.limit {
 		return ErrFull
 	}
-	w.push(abi.Header{Kind: abi.KindMessage, Length: uint32(len(body))}, body)
+	w.push(abi.Header{Kind: kind, Length: uint32(len(head) + len(body))}, head, body)
 	return nil
 }
 
@@ -130,12 +139,13 @@ func (w *Writer) control(kind abi.Kind, seq uint32, v any, fds []*FD) error {
 		w.rides = append(w.rides, ride{at: w.sent + uint64(w.Queued()), fds: fds})
 		w.fds += len(fds)
 	}
-	w.push(h, body)
+	w.push(h, nil, body)
 	return nil
 }
 
-func (w *Writer) push(h abi.Header, body []byte) {
-	size := abi.HeaderSize + len(body)
+// push appends a frame; its body comes in two parts, of which the first may be nil.
+func (w *Writer) push(h abi.Header, head, body []byte) {
+	size := abi.HeaderSize + len(head) + len(body)
 	// Moving what waits pays when it is no more than what has gone; else the buffer grows, or a slow peer would have
 	// the whole queue moved for every frame.
 	if len(w.buf)+size > cap(w.buf) && w.start >= w.Queued() {
@@ -143,7 +153,7 @@ func (w *Writer) push(h abi.Header, body []byte) {
 		w.start = 0
 	}
 	w.buf = slices.Grow(w.buf, size)
-	w.buf = append(h.AppendTo(w.buf), body...)
+	w.buf = append(append(h.AppendTo(w.buf), head...), body...)
 }
 
 // Flush sends what the socket takes, which must be non-blocking. It answers nil when nothing waits any more and
