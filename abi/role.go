@@ -1,6 +1,9 @@
 package abi
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"encoding/json"
+)
 
 // The master role of a guest. Its process has a channel like a worker's, and asks the master with Request frames to do
 // what the cluster API has a master do; the master tells it of its workers with Event frames, and messages of theirs come
@@ -55,6 +58,18 @@ type Setup struct {
 	Args   []string `json:"args"`   // nil: the guest's own
 	Silent bool     `json:"silent"` // the workers' output is dropped
 }
+
+// Text is s as a guest reads it: JSON. It is empty for nil.
+func (s *Setup) Text() []byte {
+	if s == nil {
+		return nil
+	}
+	text, _ := json.Marshal(s) // strings and booleans: it cannot fail
+	return text
+}
+
+// MaxSetup bounds the text that a guest sets up with, and its environment for a fork, each in bytes.
+const MaxSetup = 1 << 20
 
 // Result answers a Request.
 type Result struct {

@@ -63,3 +63,4 @@ for name in moody spin trap exit42 env echo-messages obey listen0 printer sleepe
 done
 # The host calls back through the function table, which the linker leaves out unless it is asked to export it.
 test_guest callback -Wl,--export-table
+test_guest roles -Wl,--export-table

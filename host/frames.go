@@ -56,11 +56,15 @@ func (w *worker) handleAll() {
 func (w *worker) handle(f ipc.Frame) {
 	switch f.Kind {
 	case abi.KindMessage:
-		if !w.machine.Inbox.Put(abi.RecordMessage, 0, costOf(&f), f.Body) {
-			w.broken(fmt.Errorf("%w: more messages than the inbox holds", abi.ErrFrame))
-		}
+		w.put(abi.RecordMessage, 0, costOf(&f), f.Body)
 	case abi.KindListenDone:
 		w.takeAnswer(f)
+	case abi.KindResult:
+		w.takeResult(f)
+	case abi.KindEvent:
+		w.takeEvent(f)
+	case abi.KindPost:
+		w.takePost(f)
 	case abi.KindDisconnect:
 		w.drain()
 	case abi.KindNudge:

@@ -32,6 +32,8 @@ type worker struct {
 	answered *abi.ListenDone // its answer, once it came
 	socket   int             // and the socket that came with it
 
+	result *abi.Result // the answer to the last request, once it came
+
 	writing bool // the poller waits for room in the channel
 	left    bool // the guest asked to leave by itself
 }
@@ -128,7 +130,7 @@ func (w *worker) load(ctx context.Context) error {
 		return err
 	}
 	w.machine = wasmworker.New(wasmworker.Config{
-		ID: c.ID, Args: c.Args, Env: c.Env, CPUs: uint32(c.CPUs),
+		ID: c.ID, Master: c.Master, Args: c.Args, Env: c.Env, CPUs: uint32(c.CPUs),
 		Module: module, CacheDir: w.cage.CodeDir, Debug: c.Debug, Board: w.board,
 		MaxMemory: c.Limits.Memory,
 	}, w.sys, w.services())
@@ -195,6 +197,8 @@ func (w *worker) services() wasmworker.Services {
 		Flush:    w.flush,
 		Leave:    w.Leave,
 		Destroy:  w.Destroy,
+		Request:  w.Request,
+		Post:     w.Post,
 	}
 }
 

@@ -2,6 +2,7 @@ package master
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"syscall"
 	"time"
@@ -114,9 +115,25 @@ func (w *Worker) takePost(f *ipc.Frame) error {
 	return nil
 }
 
-// sendPatiently is Send that waits for room. A worker that takes nothing holds up the guest master, which sends to it.
+// takeTime is how long a worker may leave a full window of messages untouched while a guest master, which is held up by
+// that, has more for it.
+const takeTime = 10 * time.Second
+
+// sendPatiently is Send that waits for room. The guest master waits meanwhile, and with it its wish to destroy that very
+// worker: so one that takes nothing is stuck, and ended as such.
 func (w *Worker) sendPatiently(message []byte) {
-	w.patiently(func() error { return w.sendLocked(message) })
+	consumed, since := w.board.consumed(), time.Now()
+	w.patiently(func() error {
+		err := w.sendLocked(message)
+		if now := w.board.consumed(); now != consumed {
+			consumed, since = now, time.Now()
+		}
+		if errors.Is(err, ErrQueueFull) && time.Since(since) > takeTime {
+			w.abortLocked(FaultStuck, fmt.Sprintf("took none of the messages that the guest master sent it for %v", takeTime))
+			return ErrDisconnected
+		}
+		return err
+	})
 }
 
 // patiently calls send, with the lock held, until it answers another error than ErrQueueFull, or the process has ended.

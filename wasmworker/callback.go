@@ -10,7 +10,8 @@ import (
 	"github.com/wcluster/wcluster/wasmworker/wasip1"
 )
 
-// callback is what on_message has registered.
+// callback is what on_message or on_event has registered. Only that of messages has module, running and failed: they are
+// both's.
 //
 // wazero must never enter a function again before its last call has returned: the native stack is overwritten, and a
 // guest could make it happen. The callback is a Function with a stack of its own, only dispatch calls it, and dispatch
@@ -30,6 +31,18 @@ var callbackParams = wasip1.Signature("iiiii")
 
 // onMessage is (callback, context, buf, cap).
 func onMessage(m *Machine, mem wasip1.Memory, p []uint64) uint64 {
+	return m.register(mem, &m.callback, p)
+}
+
+// onEvent is (callback, context, buf, cap), in the master role.
+func onEvent(m *Machine, mem wasip1.Memory, p []uint64) uint64 {
+	if !m.config.Master {
+		return answer(abi.EPERM)
+	}
+	return m.register(mem, &m.onEvents, p)
+}
+
+func (m *Machine) register(mem wasip1.Memory, c *callback, p []uint64) uint64 {
 	if e, bad := fail(mem.Writable(u32(p[2]), u32(p[3]))); bad {
 		return e
 	}
@@ -40,8 +53,8 @@ func onMessage(m *Machine, mem wasip1.Memory, p []uint64) uint64 {
 	if e, bad := fail(errno); bad {
 		return e
 	}
-	m.callback.function = f
-	m.callback.context, m.callback.buf, m.callback.cap = u32(p[1]), u32(p[2]), u32(p[3])
+	c.function = f
+	c.context, c.buf, c.cap = u32(p[1]), u32(p[2]), u32(p[3])
 	return 0
 }
 
@@ -59,14 +72,15 @@ func lookup(mod api.Module, index uint32) (f api.Function, errno wasip1.Errno) {
 	return table.LookupFunction(mod, 0, index, callbackParams, nil), 0
 }
 
-// dispatch is (timeout_ms): it delivers messages to the callback until the timeout has passed, -1 for never, or until
-// the worker is told to disconnect. With 0 it delivers what is there.
+// dispatch is (timeout_ms): it delivers messages and events to their callbacks until the timeout has passed, -1 for never,
+// or until the guest is told to disconnect, or, in the master role, the cluster has disconnected. With 0 it delivers what
+// is there.
 func dispatch(m *Machine, mem wasip1.Memory, p []uint64) uint64 {
 	timeout := int64(int32(u32(p[0])))
 	switch {
 	case m.callback.running:
 		return answer(abi.EBUSY)
-	case m.callback.function == nil || timeout < -1:
+	case m.callback.function == nil && m.onEvents.function == nil || timeout < -1:
 		return answer(abi.EINVAL)
 	}
 	if timeout > 0 {
@@ -80,8 +94,11 @@ func dispatch(m *Machine, mem wasip1.Memory, p []uint64) uint64 {
 				m.take(kind)
 				return answer(abi.ECANCELED)
 			}
-			if e, bad := fail(m.deliver(mem, from, body)); bad {
+			if e, bad := fail(m.deliver(mem, kind, from, body)); bad {
 				return e
+			}
+			if kind == abi.RecordDisconnected && from == 0 {
+				return answer(abi.ECANCELED)
 			}
 			if deadline > 0 && m.poller.Now() >= deadline {
 				return 0
@@ -94,10 +111,17 @@ func dispatch(m *Machine, mem wasip1.Memory, p []uint64) uint64 {
 	}
 }
 
-// deliver takes the first record, a message, and gives it to the callback. EMSGSIZE: it does not fit the buffer and
-// stays, for receive.
-func (m *Machine) deliver(mem wasip1.Memory, from uint32, body []byte) wasip1.Errno {
+// deliver takes the first record, a message or an event, and gives it to its callback; one that has none is dropped.
+// EMSGSIZE: it does not fit the buffer and stays, for receive.
+func (m *Machine) deliver(mem wasip1.Memory, kind, from uint32, body []byte) wasip1.Errno {
 	c := &m.callback
+	if kind != abi.RecordMessage {
+		c = &m.onEvents
+	}
+	if c.function == nil {
+		m.take(kind)
+		return 0
+	}
 	buf, errno := mem.Bytes(c.buf, c.cap)
 	if errno != 0 {
 		return errno
@@ -106,14 +130,17 @@ func (m *Machine) deliver(mem wasip1.Memory, from uint32, body []byte) wasip1.Er
 		return abi.EMSGSIZE
 	}
 	n := copy(buf, body)
-	m.take(abi.RecordMessage)
+	m.take(kind)
 	c.stack = [5]uint64{uint64(c.context), uint64(from), uint64(c.buf), uint64(n), uint64(^uint32(0))}
-	c.running = true
+	if kind != abi.RecordMessage {
+		c.stack = [5]uint64{uint64(c.context), uint64(kind), uint64(from), uint64(c.buf), uint64(n)}
+	}
+	m.callback.running = true
 	err := c.function.CallWithStack(context.Background(), c.stack[:])
-	c.running = false
+	m.callback.running = false
 	if err != nil {
 		// Ends the guest: unwinds through the host call to Run, which tells the fault as it was here.
-		c.failed = err
+		m.callback.failed = err
 		panic(err)
 	}
 	return 0

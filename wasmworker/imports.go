@@ -33,6 +33,13 @@ var imports = []struct {
 	{"dispatch", "i", dispatch},
 	{"disconnect", "i", disconnect},
 	{"destroy", "i", destroy},
+	{"setup_master", "ii", setupMaster},
+	{"settings", "iii", settings},
+	{"fork", "iii", fork},
+	{"workers", "iii", workers},
+	{"worker_info", "ii", workerInfo},
+	{"kill", "ii", kill},
+	{"on_event", "iiii", onEvent},
 }
 
 // functions is the guest ABI over m.
@@ -193,8 +200,11 @@ func (m *Machine) inboxOpen() (fd uint32, open bool) {
 
 // send is (target, buf, len, fd).
 func send(m *Machine, mem wasip1.Memory, p []uint64) uint64 {
+	target := int32(u32(p[0]))
 	switch {
-	case int32(u32(p[0])) != 0:
+	case m.config.Master && target <= 0:
+		return answer(abi.EINVAL) // the master is the sender
+	case !m.config.Master && target != 0:
 		return answer(abi.EPERM) // a worker talks to the master alone
 	case int32(u32(p[3])) != -1:
 		return answer(abi.ENOTSUP)
@@ -203,7 +213,11 @@ func send(m *Machine, mem wasip1.Memory, p []uint64) uint64 {
 	if e, bad := fail(errno); bad {
 		return e
 	}
-	errno = m.services.Send(body)
+	if m.config.Master {
+		errno = m.post(uint32(target), body)
+	} else {
+		errno = m.services.Send(body)
+	}
 	if errno == 0 {
 		m.board.MessagesOut++
 		if m.unsent == 0 {
@@ -239,8 +253,11 @@ func receive(m *Machine, mem wasip1.Memory, p []uint64) uint64 {
 	return 0
 }
 
-// take removes the first record, of that kind, from the inbox.
+// take removes the first record from the inbox, which is of that kind.
 func (m *Machine) take(kind uint32) {
+	if kind >= abi.RecordSetup {
+		m.staff.note(m.Inbox.Peek())
+	}
 	m.Inbox.Take()
 	if kind == abi.RecordDisconnect {
 		m.told = true
@@ -249,17 +266,27 @@ func (m *Machine) take(kind uint32) {
 
 // disconnect is (target).
 func disconnect(m *Machine, _ wasip1.Memory, p []uint64) uint64 {
-	if int32(u32(p[0])) != 0 {
+	target := int32(u32(p[0]))
+	switch {
+	case m.config.Master:
+		return m.dismiss(target, abi.OpDisconnect)
+	case target != 0:
 		return answer(abi.EPERM) // others are the master role's to send away
+	default:
+		return answer(m.services.Leave())
 	}
-	return answer(m.services.Leave())
 }
 
 // destroy is (target).
 func destroy(m *Machine, _ wasip1.Memory, p []uint64) uint64 {
-	if int32(u32(p[0])) != 0 {
+	target := int32(u32(p[0]))
+	switch {
+	case m.config.Master:
+		return m.dismiss(target, abi.OpDestroy)
+	case target != 0:
 		return answer(abi.EPERM) // others are the master role's to end
+	default:
+		m.services.Destroy()
+		return 0
 	}
-	m.services.Destroy()
-	return 0
 }

@@ -16,7 +16,7 @@ var prototype = regexp.MustCompile(`WCLUSTER_IMPORT\("(\w+)"\)\s+(\w+) wcluster_
 // lowered is how C types of the header become core Wasm types; pointers are i32.
 var lowered = map[string]string{
 	"uint32_t": "i32", "int32_t": "i32", "wcluster_errno": "i32", "uint64_t": "i64", "int64_t": "i64",
-	"wcluster_callback": "i32",
+	"wcluster_callback": "i32", "wcluster_event_callback": "i32",
 }
 
 // The C header and the import table are two statements of one treaty.

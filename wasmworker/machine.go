@@ -19,6 +19,7 @@ const flushAfter = int64(time.Millisecond)
 // Config is what a machine is made of.
 type Config struct {
 	ID       uint32
+	Master   bool // the guest plays the master role
 	Args     []string
 	Env      []string
 	CPUs     uint32
@@ -52,6 +53,11 @@ type Services struct {
 
 	// Destroy makes the worker end at once, by its own wish: it does not return.
 	Destroy func()
+
+	// Request has the master do something, in the master role, and waits for its answer in the poller. Post queues a
+	// message for a worker, like Send.
+	Request func(*abi.Request) *abi.Result
+	Post    func(worker uint32, body []byte) wasip1.Errno
 }
 
 // Machine is one guest and all it can reach.
@@ -73,7 +79,9 @@ type Machine struct {
 	unsent  int64  // when the oldest unsent message was queued, in nanoseconds; 0: none is
 	events  [abi.MaxWait]wasip1.WaitEvent
 	callback
-	told bool // the guest has been told to disconnect and has taken the record
+	onEvents callback // what on_event has registered
+	staff    staff
+	told     bool // the guest has been told to disconnect and has taken the record
 }
 
 // New makes a machine around sys, which has the standard streams and the preopened listeners.
@@ -219,5 +227,5 @@ func (m *Machine) AwaitsRoom() bool { return m.sys.Awaits(m.Inbox)&wasip1.ReadyW
 // Aware says whether the guest reads its inbox, by descriptor or by callback, and so hears that it is to disconnect.
 func (m *Machine) Aware() bool {
 	_, open := m.inboxOpen()
-	return open || m.callback.function != nil
+	return open || m.callback.function != nil || m.onEvents.function != nil
 }

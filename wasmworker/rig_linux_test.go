@@ -24,6 +24,8 @@ type rig struct {
 	flushes   int
 	left      int
 	destroyed int
+	requests  []abi.Request
+	result    abi.Result
 	sendErr   wasip1.Errno
 	full      bool // the outbox is
 
@@ -66,6 +68,8 @@ func rigOf(tb testing.TB, c Config) *rig {
 		Flush:    func() { r.flushes, r.flushed = r.flushes+1, len(r.sent) },
 		Leave:    func() wasip1.Errno { r.left++; return 0 },
 		Destroy:  func() { r.destroyed++ },
+		Request:  r.request,
+		Post:     r.post,
 	})
 	tb.Cleanup(r.machine.Close)
 	return r
@@ -122,4 +126,14 @@ func (r *rig) message(body string) {
 	if !r.machine.Inbox.Put(abi.RecordMessage, 0, uint32(abi.HeaderSize+len(body)), []byte(body)) {
 		r.tb.Fatal("the inbox is full")
 	}
+}
+
+func (r *rig) request(q *abi.Request) *abi.Result {
+	r.requests = append(r.requests, *q)
+	return &r.result
+}
+
+func (r *rig) post(worker uint32, body []byte) wasip1.Errno {
+	r.sent = append(r.sent, abi.AppendPost(nil, worker, body))
+	return r.sendErr
 }

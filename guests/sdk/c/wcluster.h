@@ -32,6 +32,31 @@ typedef int32_t wcluster_errno;
 #define WCLUSTER_RECORD_MESSAGE 1u    /* a message from the master: len bytes */
 #define WCLUSTER_RECORD_DISCONNECT 2u /* finish what you have, then exit: len is 0 */
 
+/* And in the master role: what happened to the worker from. */
+#define WCLUSTER_RECORD_SETUP 16u         /* the settings, as JSON; from is 0 */
+#define WCLUSTER_RECORD_FORK 17u          /* the process id, a uint32_t */
+#define WCLUSTER_RECORD_ONLINE 18u        /* nothing */
+#define WCLUSTER_RECORD_LISTENING 19u     /* the address, as text */
+#define WCLUSTER_RECORD_DISCONNECTING 20u /* suicide, a uint32_t */
+#define WCLUSTER_RECORD_DISCONNECTED 21u  /* likewise; from 0: the whole cluster, and the end of wcluster_dispatch */
+#define WCLUSTER_RECORD_EXIT 22u          /* a wcluster_exit, then text that says why, where it is known */
+#define WCLUSTER_RECORD_DEATH 23u         /* the same: the event's older name */
+
+/* How a worker ended. */
+typedef struct {
+	int32_t code;     /* exit code, or -1 */
+	uint32_t signal;  /* the signal that ended it, or 0 */
+	uint32_t suicide; /* 1: it was told to, or chose to */
+} wcluster_exit;
+
+/* What wcluster_worker_info stores. */
+typedef struct {
+	uint32_t id;
+	uint32_t state; /* 0 forked, 1 online, 2 listening, 3 disconnecting, 4 disconnected */
+	uint32_t pid;
+	uint32_t suicide; /* 0 not set yet, 1 no, 2 yes */
+} wcluster_info;
+
 /* One ready descriptor, as wcluster_wait stores it: 16 bytes. */
 typedef struct {
 	uint64_t token; /* what wcluster_watch was given */
@@ -54,6 +79,7 @@ _Static_assert(sizeof(wcluster_event) == 16 && sizeof(wcluster_record) == 16, "t
 #endif
 
 typedef void (*wcluster_callback)(void *context, uint32_t from, const void *data, uint32_t len, int32_t fd);
+typedef void (*wcluster_event_callback)(void *context, uint32_t kind, uint32_t from, const void *data, uint32_t len);
 
 /* Who am I. */
 WCLUSTER_IMPORT("version") uint32_t wcluster_version(void);
@@ -94,6 +120,23 @@ wcluster_errno wcluster_disconnect(int32_t target);
 /* End at once with exit code 0: target 0 is this worker, and the call then does not return. */
 WCLUSTER_IMPORT("destroy")
 wcluster_errno wcluster_destroy(int32_t target);
+
+/* The master role: worker_id is 0. In a worker each of these answers EPERM. */
+WCLUSTER_IMPORT("setup_master")
+wcluster_errno wcluster_setup_master(const char *json, uint32_t len);
+WCLUSTER_IMPORT("settings")
+wcluster_errno wcluster_settings(char *buf, uint32_t cap, uint32_t *len);
+/* env: K=V entries, each ended by a zero byte. */
+WCLUSTER_IMPORT("fork")
+wcluster_errno wcluster_fork(const char *env, uint32_t len, uint32_t *id);
+WCLUSTER_IMPORT("workers")
+wcluster_errno wcluster_workers(uint32_t *ids, uint32_t max, uint32_t *n);
+WCLUSTER_IMPORT("worker_info")
+wcluster_errno wcluster_worker_info(uint32_t id, wcluster_info *info);
+WCLUSTER_IMPORT("kill")
+wcluster_errno wcluster_kill(uint32_t id, uint32_t signal);
+WCLUSTER_IMPORT("on_event")
+wcluster_errno wcluster_on_event(wcluster_event_callback callback, void *context, void *buf, uint32_t cap);
 
 #undef WCLUSTER_IMPORT
 
