@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/wcluster/wcluster/internal/hosttest"
@@ -59,6 +60,40 @@ func TestAGuestPlaysTheMaster(t *testing.T) {
 	for _, want := range []string{"0 setup", "0 disconnect", "count 0"} {
 		if !slices.Contains(lines, want) {
 			t.Errorf("no line %q in %q", want, lines)
+		}
+	}
+}
+
+// Whatever ends the guest master, its workers end with it.
+func TestWorkersEndWithTheirGuestMaster(t *testing.T) {
+	c := master.New()
+	g, err := master.NewGuestMaster(c, master.Settings{
+		Exec: guest(t, "roles"), Args: []string{"2", "stay"}, Host: hosttest.Binary(t), CacheDir: hosttest.CacheDir(t),
+		Sandbox: hosttest.Sandbox(), Silent: true,
+	}, master.Role{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(g.Close)
+	answers, ended := make(chan struct{}, 2), make(chan *master.Exit, 1)
+	c.On(master.EventMessage, func(master.Event) { answers <- struct{}{} })
+	g.Home().On(master.EventExit, func(e master.Event) { ended <- e.Exit })
+	if err := g.Start(); err != nil {
+		t.Fatal(err)
+	}
+	<-answers
+	<-answers
+	workers := c.Workers()
+	if err := g.Home().Workers()[0].Process().Kill(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if exit := <-ended; exit.Signal != syscall.SIGKILL {
+		t.Errorf("it ended with %v", exit)
+	}
+	<-c.Done()
+	for _, w := range workers {
+		if !w.IsDead() {
+			t.Errorf("%v lives on", w)
 		}
 	}
 }

@@ -93,6 +93,17 @@ var roles = map[string]func(*fake){
 	},
 
 	// Frames at the wrong time.
+	"plays-the-master": func(f *fake) {
+		f.start()
+		f.control(abi.KindRequest, 1, abi.Request{Op: abi.OpFork})
+		f.untilKilled()
+	},
+	"posts": func(f *fake) {
+		f.start()
+		body := abi.AppendPost(nil, 2, []byte("hello"))
+		f.raw(append(abi.Header{Kind: abi.KindPost, Length: uint32(len(body))}.AppendTo(nil), body...))
+		f.untilKilled()
+	},
 	"forged-listening": func(f *fake) {
 		f.start()
 		f.control(abi.KindListening, 0, abi.Listening{Address: abi.Address{Network: "tcp4", Host: "6.6.6.6", Port: 666}, Fd: -1})

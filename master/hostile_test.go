@@ -29,6 +29,8 @@ func TestOffendersDieAlone(t *testing.T) {
 		"unasked-pong":         "pong 77",
 		"unasked-drained":      "drained",
 		"hello-twice":          "hello is not permitted",
+		"plays-the-master":     "request is not of this role",
+		"posts":                "post is not of this role",
 	}
 	for role, want := range tests {
 		t.Run(role, func(t *testing.T) {

@@ -59,10 +59,6 @@ func NewGuestMaster(c *Cluster, s Settings, r Role) (*GuestMaster, error) {
 	if err := g.home.SetupMaster(own); err != nil {
 		return nil, err
 	}
-	for kind := EventSetup; kind < eventEnd; kind++ {
-		c.On(kind, g.forward)
-	}
-	g.home.On(EventExit, func(Event) { go c.Close() })
 	return g, nil
 }
 
@@ -72,6 +68,10 @@ func (g *GuestMaster) Home() *Cluster { return g.home }
 
 // Start starts the guest. It must be called once.
 func (g *GuestMaster) Start() error {
+	for kind := EventSetup; kind < eventEnd; kind++ {
+		g.cluster.On(kind, g.forward)
+	}
+	g.home.On(EventExit, func(Event) { go g.cluster.Close() })
 	started := make(chan error, 1)
 	g.home.Do(func() {
 		w, err := g.home.Fork()
@@ -113,7 +113,7 @@ func (g *GuestMaster) setup(want *abi.Setup) error {
 
 var (
 	errUnnamed = errors.New("no such module")
-	errTooMany  = errors.New("as many workers as allowed are alive")
+	errTooMany = errors.New("as many workers as allowed are alive")
 )
 
 // setupNow is what the guest may know of the settings in force.

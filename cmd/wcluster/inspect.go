@@ -91,6 +91,9 @@ func newInspection(path string, r *abi.Report) *inspection {
 	return &inspection{Module: path, Runnable: r.Error == "", Guest: awareness(r), Report: *r}
 }
 
+// clusterAware is the awareness of a guest that can play the master role.
+const clusterAware = "cluster-aware"
+
 // awareness is how much a guest knows of the cluster: nothing, its own part, or how to make workers.
 func awareness(r *abi.Report) string {
 	guest := "unaware"
@@ -98,7 +101,7 @@ func awareness(r *abi.Report) string {
 		switch {
 		case im.Module != abi.ImportModule:
 		case im.Name == "fork":
-			return "cluster-aware"
+			return clusterAware
 		default:
 			guest = "worker-aware"
 		}

@@ -42,7 +42,7 @@ type record struct {
 
 	Delay float64 `json:"delay,omitempty"` // restart, fork-error: seconds until the next try
 	Count int     `json:"count,omitempty"` // degraded: workers that ended since it was last said
-	Error string  `json:"error,omitempty"` // fork-error
+	Error string  `json:"error,omitempty"` // fork-error, refused: what a guest master asked for in vain
 
 	Signal  string   `json:"signal,omitempty"`  // signal: which one came
 	Lines   uint64   `json:"lines,omitempty"`   // lost: how many

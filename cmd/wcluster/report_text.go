@@ -56,11 +56,16 @@ func (f *textFormat) about(r *record) string {
 	case "listening":
 		return fmt.Sprintf("worker %d listening on %s", r.Worker, oneLine(r.Address))
 	case "exit":
+		if r.Worker == 0 {
+			return "guest master " + r.Exit.text()
+		}
 		return fmt.Sprintf("worker %d %s", r.Worker, r.Exit.text())
 	case "restart":
 		return fmt.Sprintf("worker %d is replaced in %v", r.Worker, span(r.Delay))
 	case "replaced":
 		return fmt.Sprintf("worker %d replaces worker %d", r.Worker, r.Replaces)
+	case "refused":
+		return oneLine(r.Error)
 	case "fork-error":
 		return fmt.Sprintf("%s; trying again in %v", oneLine(r.Error), span(r.Delay))
 	case "degraded":
@@ -147,6 +152,10 @@ func stackText(stack string) string {
 var palette = [...]int{36, 33, 35, 32, 34, 31}
 
 func (f *textFormat) prefix(b *bytes.Buffer, worker uint32, toStdout bool) {
+	if worker == 0 { // the guest that plays the master
+		b.WriteString("[master] ")
+		return
+	}
 	colour := f.colourErr
 	if toStdout {
 		colour = f.colourOut

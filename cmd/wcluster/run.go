@@ -17,6 +17,9 @@ import (
 // runFlags are the flags of run.
 type runFlags struct {
 	workers   workers
+	counted   bool // -n was given
+	modules   modules
+	most      workers // --max-workers
 	listen    listeners
 	fds       descriptors
 	env       variables
@@ -45,6 +48,11 @@ instance. Guests find these sockets open from descriptor 3 on, in order, with
 LISTEN_FDS and LISTEN_FDNAMES in their environment. A guest that asks for its
 sockets itself needs no --listen.
 
+A module that forks its workers itself, through the import wcluster.fork, is started
+once, in the master role, unless -n is given: then it is run in N workers like any
+other. In the master role it decides what is forked and replaced; its exit code is that
+of wcluster, and its workers end with it. --restart and --timeout are not for these.
+
 SIGTERM and SIGINT end the cluster: workers finish the connections they have, within
 --graceful-timeout, and wcluster exits with 0. A second one ends everything at once.
 
@@ -63,7 +71,8 @@ func newRun() *cobra.Command {
   wcluster run app.wasm --json --on-message print | jq .`,
 		Args:                  oneModule(true),
 		DisableFlagsInUseLine: true,
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(c *cobra.Command, args []string) error {
+			f.counted = c.Flags().Changed("workers")
 			return run(f, args[0], args[1:])
 		},
 	}
@@ -74,6 +83,7 @@ func newRun() *cobra.Command {
 func defaultRunFlags() *runFlags {
 	return &runFlags{
 		workers:   workers(availableCPUs()),
+		most:      defaultGuestWorkers,
 		onMessage: choice{"drop", []string{"print", "drop"}},
 		graceful:  duration{value: 30 * time.Second, min: time.Millisecond},
 		restart:   choice{string(supervisor.OnFailure), []string{string(supervisor.OnFailure), string(supervisor.Always), string(supervisor.Never)}},
@@ -86,6 +96,8 @@ func defaultRunFlags() *runFlags {
 func (f *runFlags) define(s *pflag.FlagSet) {
 	s.SortFlags = false
 	s.VarP(&f.workers, "workers", "n", "how many workers, up to 1024; auto: one for each CPU")
+	s.Var(&f.modules, "module", "let a guest that plays the master fork this module under that name; may be given several times")
+	s.Var(&f.most, "max-workers", "how many workers a guest that plays the master may have at a time")
 	s.Var(&f.listen, "listen", "listen there, and let every worker accept; may be given several times")
 	s.Var(&f.fds, "fd", "let guests listen on descriptor N of wcluster; may be given several times")
 	s.Var(&f.env, "env", "set a variable for the guests, which inherit none; may be given several times")

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -18,19 +19,24 @@ type running struct {
 	flags    *runFlags
 	cluster  *master.Cluster
 	reporter *reporter
+	settings master.Settings
 	total    summary // the dispatcher's until the cluster is done
 	restarts int
 	killed   atomic.Int32 // the second signal, or 0
+
+	closing sync.Mutex // guards what follows
+	closers []func()   // each ends something at once; may be called more than once
+	closed  bool       // closeAll was called
 }
 
 func run(f *runFlags, path string, args []string) error {
 	surviveClosedPipes()
 	settings := f.settings(path, args)
-	r := &running{flags: f, cluster: master.New(), reporter: newReporter(os.Stdout, os.Stderr, f.format(), f.onMessage.value == "print")}
+	r := &running{flags: f, settings: settings, cluster: master.New(), reporter: newReporter(os.Stdout, os.Stderr, f.format(), f.onMessage.value == "print")}
 	if !f.silent {
-		settings.Output = r.reporter.output
+		r.settings.Output = r.reporter.output
 	}
-	if err := r.cluster.SetupMaster(settings); err != nil {
+	if err := r.cluster.SetupMaster(r.settings); err != nil {
 		return usage(err)
 	}
 	return r.run()
@@ -58,12 +64,13 @@ func (r *running) run() error {
 		leave()
 	}, func(s syscall.Signal) {
 		r.killed.Store(int32(s))
-		r.cluster.Close()
+		r.closeAll()
 		time.AfterFunc(flushLimit, func() { close(flushed) })
 	})
 	r.attach()
+	r.closes(r.cluster.Close)
 	err := r.serve(ctx)
-	r.cluster.Close()
+	r.closeAll()
 	<-r.cluster.Done()
 	if r.total.Workers > 0 {
 		total := r.total
@@ -76,6 +83,28 @@ func (r *running) run() error {
 		return &exitError{exitSignal + int(s), errSaid}
 	}
 	return err
+}
+
+// closes has close called by closeAll: at once when that has been called already.
+func (r *running) closes(close func()) {
+	r.closing.Lock()
+	r.closers = append(r.closers, close)
+	late := r.closed
+	r.closing.Unlock()
+	if late {
+		close()
+	}
+}
+
+// closeAll ends everything at once and waits for it.
+func (r *running) closeAll() {
+	r.closing.Lock()
+	r.closed = true
+	closers := r.closers
+	r.closing.Unlock()
+	for _, close := range closers {
+		close()
+	}
 }
 
 // flushLimit is how long what is still to be written may take after a second signal.
@@ -112,7 +141,7 @@ func (r *running) serve(ctx context.Context) error {
 	if !r.flags.json {
 		p = newProgress(os.Stderr)
 	}
-	_, err := r.cluster.Prepare(ctx, func(s master.Stage) {
+	report, err := r.cluster.Prepare(ctx, func(s master.Stage) {
 		p.stage(s)
 		if s.Step == master.StepCompile {
 			r.reporter.tell(record{Event: "compile", Module: s.Module, Bytes: s.Bytes})
@@ -121,6 +150,9 @@ func (r *running) serve(ctx context.Context) error {
 	p.end()
 	if err != nil {
 		return err
+	}
+	if !r.flags.counted && awareness(&report) == clusterAware {
+		return r.play(ctx)
 	}
 	r.reporter.listeners(r.cluster.Settings().Listen, r.cluster.Listeners())
 	r.reporter.sandbox(r.cluster.Sandbox())

@@ -43,6 +43,31 @@ func (w *workers) String() string { return strconv.Itoa(int(*w)) }
 
 func (w *workers) Type() string { return "N|auto" }
 
+// defaultGuestWorkers is --max-workers.
+const defaultGuestWorkers = 64
+
+// modules is --module: what a guest in the master role may fork beside itself.
+type modules map[string]string
+
+func (m *modules) Set(s string) error {
+	name, path, ok := strings.Cut(s, "=")
+	if !ok || path == "" || !isName(name) {
+		return errors.New("write NAME=PATH")
+	}
+	if *m == nil {
+		*m = modules{}
+	}
+	if _, twice := (*m)[name]; twice {
+		return fmt.Errorf("the name %q is given twice", name)
+	}
+	(*m)[name] = path
+	return nil
+}
+
+func (m *modules) String() string { return "" }
+
+func (m *modules) Type() string { return "NAME=PATH" }
+
 // availableCPUs heeds the affinity mask and the CPU limit of the cgroup.
 func availableCPUs() int { return min(runtime.GOMAXPROCS(0), maxWorkers) }
 

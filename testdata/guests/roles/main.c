@@ -1,6 +1,6 @@
 /* roles — plays both. The master forks as many workers as its first argument says and tells each "hi there" once it is
  * online; a worker sends back what it was told, and a word that the fork put into its environment. When all have answered
- * the master disconnects the cluster. It writes a line for each event, and "count N" for the workers left at the end. */
+ * the master disconnects the cluster, or stays if it has a second argument. It writes a line for each event, and "count N" for the workers left at the end. */
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -18,6 +18,7 @@ static void fail(const char *what, wcluster_errno e)
 }
 
 static uint32_t expected, answered;
+static int stays;
 static char text[TEXT_MAX], told[TEXT_MAX];
 
 static void must(const char *what, wcluster_errno e)
@@ -50,7 +51,7 @@ static void on_message(void *context, uint32_t from, const void *data, uint32_t 
 	printf("%u says %.*s\n", from, (int)len, (const char *)data);
 	if (wcluster_dispatch(0) != EBUSY)
 		fail("dispatch in a callback", 0);
-	if (++answered == expected)
+	if (++answered == expected && !stays)
 		must("disconnect", wcluster_disconnect(-1));
 }
 
@@ -91,6 +92,7 @@ static void on_order(void *context, uint32_t from, const void *data, uint32_t le
 int main(int argc, char **argv)
 {
 	expected = argc > 1 ? (uint32_t)atoi(argv[1]) : 2;
+	stays = argc > 2;
 	if (wcluster_worker_id() == 0)
 		return master();
 	must("on_message", wcluster_on_message(on_order, NULL, text, sizeof text));
