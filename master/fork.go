@@ -3,7 +3,6 @@ package master
 import (
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -96,7 +95,7 @@ func (c *Cluster) spawnWorker(id uint32, env []string) (*Worker, error) {
 	}
 	h := hostProcess{
 		host: c.settingsNow().Host, role: roleWorker, born: w.sandbox.born,
-		name: processName("worker "+strconv.Itoa(int(id)), cfg.body.Name),
+		name: processName(w.String(), cfg.body.Name),
 	}
 	defer h.close()
 	if err := w.open(&h); err != nil {

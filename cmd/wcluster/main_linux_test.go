@@ -90,6 +90,7 @@ func guest(t *testing.T, path string) string {
 const (
 	moody     = "testdata/guests/moody/moody.wasm"
 	helloC    = "guests/hello-c/hello.wasm"
+	roles     = "testdata/guests/roles/roles.wasm"
 	pollC     = "guests/poll-c/poll.wasm"
 	countC    = "guests/count-c/count.wasm"
 	envGuest  = "testdata/guests/env/env.wasm"

@@ -91,6 +91,7 @@ static void on_order(void *context, uint32_t from, const void *data, uint32_t le
 
 int main(int argc, char **argv)
 {
+	setvbuf(stdout, NULL, _IOLBF, 0); /* each line as it is written: it may be waited for */
 	expected = argc > 1 ? (uint32_t)atoi(argv[1]) : 2;
 	stays = argc > 2;
 	if (wcluster_worker_id() == 0)
