@@ -53,14 +53,14 @@ func run() error {
 			log.Print("refork: ", err)
 		}
 	})
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	for range *n {
 		if _, err := cluster.Fork(); err != nil {
 			return err
 		}
 	}
 
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	<-signals
 	done := make(chan struct{})
 	cluster.Disconnect(func() { close(done) })
