@@ -30,7 +30,7 @@ var roles = map[string]func(*fake){
 
 	// Before hello.
 	"dies-at-once": func(*fake) { quit(7) },
-	"says-nothing": func(*fake) { select {} },
+	"says-nothing": func(f *fake) { f.untilKilled() }, // select {} would be a deadlock, and exit 2
 	"other-build": func(f *fake) {
 		f.control(abi.KindHello, 0, abi.Hello{Protocol: abi.Protocol, Build: "0.0.0-other"})
 		f.untilKilled()
@@ -171,7 +171,7 @@ var compilers = map[string]func(*fake, abi.Compile){
 		f.control(abi.KindFault, 0, abi.Fault{Text: "out of memory", Reason: abi.FaultHost})
 	},
 	"compile-dies":   func(*fake, abi.Compile) { fmt.Fprintln(os.Stderr, "panic: compiler defect"); quit(2) },
-	"compile-hangs":  func(*fake, abi.Compile) { select {} },
+	"compile-hangs":  func(f *fake, _ abi.Compile) { f.untilKilled() },
 	"compile-breaks": func(f *fake, _ abi.Compile) { f.control(abi.KindOnline, 0, nil); f.untilKilled() },
 	"compile-link": func(f *fake, c abi.Compile) {
 		check(os.Symlink("/etc/passwd", filepath.Join(c.CacheDir, "code")))
