@@ -96,8 +96,8 @@ func defaultRunFlags() *runFlags {
 func (f *runFlags) define(s *pflag.FlagSet) {
 	s.SortFlags = false
 	s.VarP(&f.workers, "workers", "n", "how many workers, up to 1024; auto: one for each CPU")
-	s.Var(&f.modules, "module", "let a guest that plays the master fork this module under that name; may be given several times")
-	s.Var(&f.most, "max-workers", "how many workers a guest that plays the master may have at a time")
+	s.Var(&f.modules, "module", "let a guest master fork this module; may be given several times")
+	s.Var(&f.most, "max-workers", "how many workers a guest master may have at a time")
 	s.Var(&f.listen, "listen", "listen there, and let every worker accept; may be given several times")
 	s.Var(&f.fds, "fd", "let guests listen on descriptor N of wcluster; may be given several times")
 	s.Var(&f.env, "env", "set a variable for the guests, which inherit none; may be given several times")
