@@ -89,6 +89,6 @@ type Event struct {
 	Code    int    `json:"code"`              // exit, death: -1 when a signal ended it
 	Signal  int    `json:"signal"`            // exit, death
 	Suicide bool   `json:"suicide"`           // disconnecting, disconnect, exit, death
-	Fault   string `json:"fault,omitempty"`   // exit, death: why, where it is known
+	Fault   string `json:"fault,omitempty"`   // exit, death: the beginning of why, where it is known
 	Setup   *Setup `json:"setup,omitempty"`   // setup
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -176,10 +177,20 @@ func (g *GuestMaster) forward(e Event) {
 	case EventExit, EventDeath:
 		told.Code, told.Signal = e.Exit.Code, int(e.Exit.Signal)
 		if e.Exit.Fault != nil {
-			told.Fault = e.Exit.Fault.Text
+			told.Fault = shortened(e.Exit.Fault.Text)
 		}
 	}
 	g.tell(told)
+}
+
+// maxTold bounds the text of a fault in an event, in bytes, so that an event is no longer than it counts for.
+const maxTold = 512
+
+func shortened(text string) string {
+	if len(text) <= maxTold {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxTold], "")
 }
 
 // tell sends an event, and waits for room.
